@@ -1,0 +1,48 @@
+#!/bin/sh
+# builder image → deps image: Build-Depends, -Arch and -Indep of debian/control, then PACKHOLD_DEPS
+set -eu
+# shellcheck source=/dev/null
+. /packhold/apt.sh
+
+# One dependency ("a | b (>= 2)") a line, without those of other architectures and build profiles.
+declared_dependencies() {
+    perl -MDpkg::Control::Info -MDpkg::Deps -e '
+        my $source = Dpkg::Control::Info->new($ARGV[0])->get_source;
+        for my $field (grep { defined } @$source{qw(Build-Depends Build-Depends-Arch Build-Depends-Indep)}) {
+            print $_->output, "\n" for deps_parse($field, build_dep => 1, reduce_restrictions => 1)->get_deps;
+        }' "$PACKHOLD_PACKAGING/control"
+}
+
+# Those that cannot be installed together with the ones before them.
+missing_dependencies() {
+    set --
+    while read -r dependency; do
+        if apt-get satisfy --simulate "$@" "$dependency" >/dev/null 2>&1 </dev/null; then
+            set -- "$@" "$dependency"
+        else
+            echo "${dependency%%[ :]*}"
+        fi
+    done
+}
+
+# dependencies_failed LIST: the resolver's own words are in the log already.
+dependencies_failed() {
+    missing=$(echo "$1" | missing_dependencies)
+    [ -n "$missing" ] || exit 1
+    echo "$missing" | sed 's/^/packhold: missing-dependency: /'
+    exit 3
+}
+
+# apt-get build-dep wants a folder that has debian/control, whatever ours is called.
+folder=$(mktemp -d)
+mkdir "$folder/debian"
+cp "$PACKHOLD_PACKAGING/control" "$folder/debian/control"
+
+apt_update
+apt_get build-dep "$folder" || dependencies_failed "$(declared_dependencies)"
+if [ -n "$PACKHOLD_DEPS" ]; then
+    # shellcheck disable=SC2086 # a list
+    apt_get install $PACKHOLD_DEPS || dependencies_failed "$(printf '%s\n' $PACKHOLD_DEPS)"
+fi
+rm -r "$folder"
+apt_clean

@@ -1,0 +1,30 @@
+#!/bin/sh -eu
+# Makes a Debian userland into one that rpm and dnf work on: their packages, their database, and in it the truth
+# about what Debian has installed.
+
+# shellcheck disable=SC1091 # in the container
+. /packhold/debian.sh
+
+apt_update
+apt_install rpm dnf
+apt_clean
+
+# Nothing runs as a service in here (invoke-rc.d(8) asks policy-rc.d).
+printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+
+mkdir -p /usr/lib/rpm/macros.d
+cp /packhold/macros.userland /packhold/macros.systemd /usr/lib/rpm/macros.d/
+cp /packhold/sysusers.generate-pre.sh /usr/lib/rpm/sysusers.generate-pre.sh
+chmod 755 /usr/lib/rpm/sysusers.generate-pre.sh
+
+# rpm distros leave services disabled until the administrator enables them (systemd.preset(5)); Debian has no preset.
+mkdir -p /usr/lib/systemd/system-preset
+echo 'disable *' >/usr/lib/systemd/system-preset/99-packhold.preset
+
+# %{_libdir} is /usr/lib64, which Debian's loader does not search by itself.
+echo /usr/lib64 >/etc/ld.so.conf.d/packhold-lib64.conf
+ldconfig
+
+rpm --initdb
+/bin/sh -eu /packhold/userland.sh

@@ -1,0 +1,72 @@
+//! What runs containers. One trait with our own types; what differs between engines stays in their own files.
+//!
+//! [`Docker`](docker::Docker) speaks the Docker Engine API (Docker from API 1.41 on, and podman's socket).
+//! Every engine passes the same [`conformance`] suite.
+
+pub mod conformance;
+pub mod docker;
+pub mod fake;
+mod types;
+
+use std::ops::ControlFlow;
+
+use async_trait::async_trait;
+
+pub use types::{
+    ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, EngineError, EngineInfo, ExecStatus, Found,
+    ImageId, ImageInfo, ImageSource, Limits, Network, Object, Query, Result,
+};
+
+/// Receives what a command prints, as bytes in arrival order (standard output and standard error together). Returning
+/// `Break` ends the wait: [`Engine::exec`] then returns [`ExecStatus::Abandoned`] and the caller removes the container.
+pub type Sink<'a> = dyn FnMut(&[u8]) -> ControlFlow<()> + Send + 'a;
+
+/// What Packhold needs of a container engine. Sources go in and artifacts come out as tar streams: nothing is ever
+/// mounted from the host.
+///
+/// All methods may be called from several tasks at once. None of them retries; none of them leaves an object behind
+/// when it fails, except [`Engine::exec`], whose container is the caller's.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Asks the engine who it is. Fails with [`EngineError::Unreachable`] if nothing answers.
+    async fn info(&self) -> Result<EngineInfo>;
+
+    /// The images or containers that match.
+    async fn find(&self, query: &Query) -> Result<Vec<Found>>;
+
+    /// Brings an image into the engine's store, tags it `tag` (`name:tag`) and tells its identity.
+    /// Idempotent: an image that is there already keeps its identity.
+    async fn load(&self, source: ImageSource, tag: &str) -> Result<ImageInfo>;
+
+    /// The image as a `docker save` archive: `manifest.json`, configuration and layer tars.
+    async fn save(&self, image: &ImageId) -> Result<ByteStream>;
+
+    /// Makes and starts a container that does nothing until [`Engine::exec`] (its first process only reaps). It has no
+    /// mounts, no devices beyond the engine's defaults and no new privileges.
+    async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId>;
+
+    /// Runs a command in a running container, with empty standard input, and hands over what it prints. Returns when
+    /// the command has ended, whether or not something it started still runs.
+    ///
+    /// Dropping the future does not end the command; removing the container does.
+    async fn exec(
+        &self,
+        container: &ContainerId,
+        command: &Command,
+        sink: &mut Sink<'_>,
+    ) -> Result<ExecStatus>;
+
+    /// Unpacks a tar into the existing folder `path` of the container, with the owners that the tar gives as numbers.
+    async fn put(&self, container: &ContainerId, path: &str, tar: ByteStream) -> Result<()>;
+
+    /// The file or folder `path` of the container as a tar whose names begin with the last component of `path`. What
+    /// it holds is hostile. A path that does not exist is [`EngineError::NotFound`].
+    async fn get(&self, container: &ContainerId, path: &str) -> Result<ByteStream>;
+
+    /// Makes an image of the container's file system as it is now.
+    async fn commit(&self, container: &ContainerId, spec: &CommitSpec) -> Result<ImageInfo>;
+
+    /// Removes a container (running or not, with its anonymous volumes) or an image's tag. An object that is not
+    /// there any more is not an error.
+    async fn remove(&self, object: &Object) -> Result<()>;
+}

@@ -1,0 +1,91 @@
+use serde::{Deserialize, Serialize};
+
+use super::Digest;
+
+/// What an image is in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageRole {
+    /// The distro's bare userland.
+    Base,
+    /// Base image and packaging tools.
+    Builder,
+    /// Builder image and one package's build dependencies.
+    Deps,
+}
+
+impl std::fmt::Display for ImageRole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Base => "base",
+            Self::Builder => "builder",
+            Self::Deps => "deps",
+        })
+    }
+}
+
+/// Where an image came from the first time it was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "lowercase")]
+pub enum Origin {
+    /// Pulled from a registry.
+    Registry {
+        /// The reference that was asked for.
+        reference: String,
+        /// The manifest's digest, as the registry names it.
+        digest: Option<String>,
+    },
+    /// Bootstrapped from a mirror with mmdebstrap.
+    Bootstrap {
+        /// The distro's suite.
+        suite: String,
+        /// The mirror, where the user named one; otherwise mmdebstrap's own default was used.
+        mirror: Option<String>,
+        /// The tool and its version.
+        tool: String,
+    },
+    /// A tar of a root file system that the user named.
+    Tar {
+        /// The file, as it was named.
+        path: String,
+        /// The digest of the file.
+        digest: Digest,
+    },
+    /// Made from another image by a builder's script.
+    Built {
+        /// The image that it was made from.
+        from: Digest,
+    },
+}
+
+/// An image that a run used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// The image's identity: the digest of its configuration, which names its uncompressed layers.
+    pub id: Digest,
+    /// What it is for.
+    pub role: ImageRole,
+    /// The builder it belongs to.
+    pub builder: String,
+    /// What it was made from, as a key: the same key means that the image need not be made again.
+    pub key: Digest,
+    /// Where it came from the first time.
+    pub origin: Origin,
+    /// How this run came by it: `engine`, `archive`, `registry`, `bootstrap`, `tar` or `built`.
+    pub obtained: String,
+    /// Digests of the uncompressed layers, lowest first.
+    pub layers: Vec<Digest>,
+    /// Every package that is installed in it, sorted by name.
+    pub packages: Vec<InstalledPackage>,
+}
+
+/// A package that is installed in an image.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct InstalledPackage {
+    /// Name.
+    pub name: String,
+    /// Full version.
+    pub version: String,
+    /// Architecture, in the distro's own word.
+    pub arch: String,
+}

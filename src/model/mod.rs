@@ -1,0 +1,28 @@
+//! The vocabulary as types: ids, digests, targets, artifacts, outcomes, the run record and events.
+//!
+//! Nothing here does I/O. Every type that is stored or printed as JSON is defined here, so that the run record has
+//! one home.
+
+mod artifact;
+mod digest;
+mod event;
+mod image;
+mod outcome;
+mod record;
+mod run_id;
+mod stage;
+mod target;
+mod version;
+
+pub use artifact::{Artifact, ArtifactKind, PackageIdentity};
+pub use digest::{Digest, DigestParseError, Hasher};
+pub use event::Event;
+pub use image::{ImageRecord, ImageRole, InstalledPackage, Origin};
+pub use outcome::{FailReason, InfraReason, Outcome};
+pub use record::{
+    Check, EngineRecord, LogRef, RunRecord, SourceRecord, StageRecord, StepRecord, TargetRecord, ToolRecord,
+};
+pub use run_id::{RunId, RunIdParseError};
+pub use stage::Stage;
+pub use target::{Format, TargetName, TargetParseError};
+pub use version::PackageVersion;

@@ -1,0 +1,165 @@
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Artifact, Digest, ImageRecord, Outcome, PackageVersion, RunId, Stage, TargetName};
+
+/// The one document that says what happened in a run. Every view is drawn from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The version of this document's schema: 1.
+    pub schema: u32,
+    /// The run.
+    pub id: RunId,
+    /// The package's name in the pipeline.
+    pub package: String,
+    /// The pipeline file, as it was named.
+    pub pipeline: String,
+    /// The digest of the pipeline file's bytes.
+    pub pipeline_digest: Digest,
+    /// What was built.
+    pub source: SourceRecord,
+    /// The program that ran.
+    pub tool: ToolRecord,
+    /// The engine that ran the containers.
+    pub engine: EngineRecord,
+    /// UTC.
+    pub started: Timestamp,
+    /// Milliseconds from start to the end of the last stage.
+    pub duration_ms: u64,
+    /// The stages that all targets share: source and prepare.
+    pub shared: Vec<StageRecord>,
+    /// The targets, in the pipeline's order.
+    pub targets: Vec<TargetRecord>,
+    /// Every image that was used, each once.
+    pub images: Vec<ImageRecord>,
+    /// What a person should know although nothing failed.
+    pub warnings: Vec<String>,
+    /// The outcome of the whole.
+    pub outcome: Outcome,
+}
+
+/// The source of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// The repository, as a path or an address.
+    pub repository: String,
+    /// What was asked for: a revision.
+    pub revision: String,
+    /// The full commit id.
+    pub commit: String,
+    /// The commit's committer time, seconds since 1970 UTC: SOURCE_DATE_EPOCH.
+    pub epoch: i64,
+    /// The digest of the source tree's tar.
+    pub tree: Digest,
+    /// Bytes of the source tree's tar.
+    pub size: u64,
+    /// The version that follows from tags or packaging.
+    pub version: PackageVersion,
+    /// True when the repository's working directory had changes, which were not built.
+    pub dirty: bool,
+}
+
+/// The program that made a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolRecord {
+    /// `packhold`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// The engine that ran a run's containers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineRecord {
+    /// `docker`, `podman` …
+    pub kind: String,
+    /// The engine's own version.
+    pub version: String,
+    /// The architecture of its containers, in OCI's word: `amd64`.
+    pub arch: String,
+}
+
+/// What happened to one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetRecord {
+    /// The target.
+    pub target: TargetName,
+    /// Its outcome: that of its first stage that did not pass.
+    pub outcome: Outcome,
+    /// The full version that its packages carry.
+    pub package_version: String,
+    /// Its stages in order.
+    pub stages: Vec<StageRecord>,
+    /// The files that the build left.
+    pub artifacts: Vec<Artifact>,
+    /// What verify looked at.
+    pub checks: Vec<Check>,
+    /// The images it used, base first.
+    pub images: Vec<Digest>,
+    /// The digest of everything that can change the build's result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_key: Option<Digest>,
+    /// The digest of everything that can change what verify finds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_key: Option<Digest>,
+}
+
+/// What happened in one stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageRecord {
+    /// The stage.
+    pub stage: Stage,
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// UTC.
+    pub started: Timestamp,
+    /// Milliseconds.
+    pub duration_ms: u64,
+    /// What was reused instead of done, in words; `None` when it was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused: Option<String>,
+    /// The commands that ran, in order.
+    pub steps: Vec<StepRecord>,
+    /// Everything that they printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogRef>,
+}
+
+/// One command that ran in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// What it does, for people: `install build dependencies`.
+    pub title: String,
+    /// The command.
+    pub argv: Vec<String>,
+    /// Exit status; `None` when it was ended by a limit.
+    pub exit: Option<i64>,
+    /// Milliseconds.
+    pub duration_ms: u64,
+    /// Where its output starts in the stage's log, bytes.
+    pub log_offset: u64,
+    /// Bytes of its output.
+    pub log_bytes: u64,
+}
+
+/// The log of a stage: bytes as the commands printed them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRef {
+    /// The file's name: `debian-12_deb.build.log`.
+    pub name: String,
+    /// Digest of its bytes.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// One thing that verify looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// The scenario: `install`, `smoke`, `remove`, `purge`.
+    pub scenario: String,
+    /// What was looked at, naming the object.
+    pub check: String,
+    /// What was found.
+    pub outcome: Outcome,
+}

@@ -1,0 +1,81 @@
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The id of a run: UTC start time and a random part, `20261123-204501-3fa9c2`. Ids sort by time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct RunId(String);
+
+/// A text that is not a run's id.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a run id of the form 20261123-204501-3fa9c2")]
+pub struct RunIdParseError(String);
+
+impl RunId {
+    /// A new id for a run that starts at `now`; `random` tells runs of the same second apart.
+    pub fn new(now: Timestamp, random: u32) -> Self {
+        Self(format!("{}-{:06x}", now.strftime("%Y%m%d-%H%M%S"), random & 0xff_ffff))
+    }
+
+    /// The id's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for RunId {
+    type Err = RunIdParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts: Vec<&str> = text.split('-').collect();
+        let digits = |part: &str, n: usize| part.len() == n && part.bytes().all(|b| b.is_ascii_digit());
+        match parts[..] {
+            [date, time, random]
+                if digits(date, 8)
+                    && digits(time, 6)
+                    && random.len() == 6
+                    && random.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) =>
+            {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err(RunIdParseError(text.to_owned())),
+        }
+    }
+}
+
+impl From<RunId> for String {
+    fn from(id: RunId) -> Self {
+        id.0
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = RunIdParseError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_ids_sort_by_time_and_are_read_back() {
+        let early = RunId::new("2026-11-23T20:45:01Z".parse().unwrap(), 0xffff_ffff);
+        let late = RunId::new("2026-11-23T20:45:02Z".parse().unwrap(), 0);
+        assert!(early < late);
+        assert_eq!(early.to_string().parse::<RunId>().unwrap(), early);
+        assert!("../../etc".parse::<RunId>().is_err());
+    }
+}

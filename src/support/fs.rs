@@ -1,0 +1,56 @@
+//! File system calls whose errors name the path and the action.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Hint;
+
+/// A file system call that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}", path.display())]
+pub struct FsError {
+    /// What was tried: `read`, `write`, `create` …
+    pub action: &'static str,
+    /// On what.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub source: io::Error,
+}
+
+impl FsError {
+    /// True when the file system had no space, no quota or no inode left.
+    pub fn is_full(&self) -> bool {
+        is_full(&self.source)
+    }
+}
+
+/// True when `error` says that a file system is full or a quota is used up.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+impl Hint for FsError {
+    fn hint(&self) -> String {
+        match self.source.kind() {
+            _ if self.is_full() => {
+                format!("free some space on the file system of {}, then run it again", self.path.display())
+            }
+            io::ErrorKind::PermissionDenied => "check the owner and the mode of the path".to_owned(),
+            io::ErrorKind::NotFound => "check the spelling of the path".to_owned(),
+            io::ErrorKind::ReadOnlyFilesystem => "choose a folder that can be written".to_owned(),
+            _ => "see the cause above".to_owned(),
+        }
+    }
+}
+
+/// Adds what was tried, and on what, to an I/O error.
+pub trait PathContext<T> {
+    /// Names the action and the path.
+    fn at(self, action: &'static str, path: impl AsRef<Path>) -> Result<T, FsError>;
+}
+
+impl<T> PathContext<T> for io::Result<T> {
+    fn at(self, action: &'static str, path: impl AsRef<Path>) -> Result<T, FsError> {
+        self.map_err(|source| FsError { action, path: path.as_ref().to_owned(), source })
+    }
+}

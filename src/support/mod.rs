@@ -1,0 +1,7 @@
+//! What every layer may use: paths in errors, reading a hostile tar safely, showing hostile text safely.
+
+pub mod fs;
+mod hint;
+pub mod terminal_text;
+
+pub use hint::Hint;
