@@ -1,6 +1,8 @@
 //! Packhold turns a git commit into deb and rpm packages.
-#![doc = ""]
 
+pub mod config;
 pub mod engine;
 pub mod model;
+pub mod plan;
+pub mod sandbox;
 pub mod support;

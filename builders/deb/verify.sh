@@ -16,7 +16,7 @@ conflict() {
         /^E: Unable to correct problems/ { unmet = 0 }
         unmet || /^ trying to overwrite / || /^E: (Unable to locate|Packages were downgraded|Essential packages)/ {
             gsub(/[ \t]+/, " ")
-            sub(/^ /, "")
+            sub(/^(E:)? /, "")
             reason = reason (reason ? "; " : "") $0
         }
         END { print reason }'
@@ -35,7 +35,7 @@ install)
     done
     any() { [ -e "$1" ]; }
     any /var/lib/apt/lists/*_Packages* || apt_update
-    # --reinstall: a version that the image already has is replaced by ours instead of left as it is.
+    # Without --reinstall, a package that the image has in a version just like ours would be left as it is.
     if ! apt_get install --reinstall "$@"; then
         reason=$(apt_said | conflict)
         [ -n "$reason" ] || exit 1

@@ -13,8 +13,9 @@ apt_clean
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
 
-mkdir -p /usr/lib/rpm/macros.d
-cp /packhold/macros.userland /packhold/macros.systemd /usr/lib/rpm/macros.d/
+mkdir -p /usr/lib/rpm/macros.d /etc/rpm
+cp /packhold/macros.systemd /usr/lib/rpm/macros.d/
+cp /packhold/macros.userland /etc/rpm/
 cp /packhold/sysusers.generate-pre.sh /usr/lib/rpm/sysusers.generate-pre.sh
 chmod 755 /usr/lib/rpm/sysusers.generate-pre.sh
 

@@ -11,9 +11,14 @@ mirror_unreachable() {
 	exit 4
 }
 
-# Error-Mode=any: by default apt goes on with old lists, or none, when a mirror does not answer.
+# Error-Mode=any: by default apt goes on with old lists, or none, when a mirror does not answer. A
+# mirror in the middle of its own update is tried again.
 apt_update() {
-	apt -o APT::Update::Error-Mode=any update || mirror_unreachable
+	for pause in 2 10 0; do
+		if apt -o APT::Update::Error-Mode=any update; then return; fi
+		sleep "$pause"
+	done
+	mirror_unreachable
 }
 
 # apt_install PACKAGE…: resolve, then download, then install, so that the step which fails tells the reason.
@@ -36,7 +41,7 @@ apt_install() {
 
 apt_clean() {
 	apt-get clean
-	rm -rf /var/lib/apt/lists/*
+	rm -rf /var/lib/apt/lists/* /var/log/apt/* /var/log/dpkg.log /var/log/alternatives.log
 }
 
 # empty_rpm: reads a spec file without %files from standard input, prints the path of the package made from it.

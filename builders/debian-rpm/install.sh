@@ -9,4 +9,4 @@ if [ -n "$(unmet "$@")" ]; then
 	/bin/sh -eu /packhold/satisfy.sh "$@"
 	apt_clean
 fi
-exec dnf -y --disablerepo='*' install "$@"
+exec dnf -y --releasever=12 install "$@"

@@ -13,6 +13,6 @@ apt_clean
 /bin/sh -eu /packhold/userland.sh
 
 groupadd --gid 10000 packhold
-useradd --uid 10000 --gid 10000 --home-dir /build --no-create-home --shell /bin/sh packhold
+useradd --uid 10000 --gid 10000 --home-dir /build --no-create-home --no-log-init --shell /bin/sh packhold
 mkdir -p /build
 chown packhold:packhold /build

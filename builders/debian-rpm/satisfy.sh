@@ -90,9 +90,9 @@ wanted=$(unmet "$@" | capabilities)
 found=$(
 	for capability in $wanted; do
 		for package in $(by_name "$capability"); do
-			if apt-cache show --no-all-versions "$package" >/dev/null 2>&1; then
+			if apt-cache show --no-all-versions "${package%%,*}" >/dev/null 2>&1; then
 				echo "$capability is provided by Debian's $package" >&2
-				echo "$package"
+				echo "$package" | tr ',' '\n'
 				break
 			fi
 		done

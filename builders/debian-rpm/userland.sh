@@ -16,13 +16,14 @@ dpkg-query -W -f '${db:Status-Status} ${Package} ${Version} ${Architecture}\n' |
 		if (arch != "all") print name isa " = " epoch version
 	}
 	FILENAME == "/packhold/names.map" {
-		if ($0 !~ /^#/ && NF >= 2) { names[$2] = names[$2] " " $1; if (NF > 2) epochs[$1] = $3 ":" }
+		if ($0 !~ /^#/ && NF >= 2 && $1 !~ /\(/) { sub(/,.*/, "", $2); names[$2] = names[$2] " " $1; if (NF > 2) epochs[$1] = $3 ":" }
 		next
 	}
 	$1 == "installed" {
 		package = $2; version = $3; arch = $4
 		sub(/^[0-9]+:/, "", version)
 		sub(/-[^-]*$/, "", version)
+		sub(/[+~.](dfsg|ds|repack).*$/, "", version)
 		gsub(/-/, ".", version)
 		provide(package, epochs[package])
 		count = split(names[package], more, " ")
@@ -81,6 +82,6 @@ package=$(
 		ldconfig
 	EOF
 )
-rpm -U --replacepkgs "$package"
+rpm -U --force-debian --replacepkgs --oldpackage "$package"
 echo "packhold-userland provides $(rpm -q --provides packhold-userland | wc -l) capabilities"
 rm -rf "$work" /tmp/packhold-rpm

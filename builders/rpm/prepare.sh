@@ -15,7 +15,7 @@ dnf -y --setopt=install_weak_deps=False install \
 	bzip2 cpio diffutils file findutils gawk grep gzip patch sed shadow-utils tar unzip util-linux which xz zstd
 
 groupadd --gid 10000 packhold
-useradd --uid 10000 --gid 10000 --home-dir /build --no-create-home --shell /bin/sh packhold
+useradd --uid 10000 --gid 10000 --home-dir /build --no-create-home --no-log-init --shell /bin/sh packhold
 mkdir -p /build
 chown packhold:packhold /build
 

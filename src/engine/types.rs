@@ -256,4 +256,3 @@ pub enum Object {
     /// An image's tag; the image goes with its last tag, unless a container uses it.
     ImageTag(String),
 }
-

@@ -1,0 +1,342 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use include_dir::{Dir, include_dir};
+use serde::Deserialize;
+
+use super::ConfigError;
+use super::strict::{Document, nearest};
+use crate::model::{Digest, Format, Hasher};
+use crate::support::fs::PathContext;
+
+static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/builders");
+
+const MANIFEST: &str = "builder.toml";
+
+/// The scripts with a part of their own in the contract; every other file is data that any of them may read.
+const SCRIPTS: [&str; 6] = ["base.sh", "prepare.sh", "deps.sh", "build.sh", "verify.sh", "packages.sh"];
+
+/// One distro release as a place to build and to verify.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Builder {
+    /// The folder's name.
+    pub name: String,
+    /// What `build.sh` makes.
+    pub format: Format,
+    /// How its userland is obtained.
+    pub base: Base,
+    /// All files by name, those of the extended builders included.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// How a builder's userland is obtained.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Base {
+    /// An image reference: `docker.io/library/debian:bookworm`.
+    pub registry: Option<String>,
+    /// The digest of the manifest to pull, whatever the tag says by now.
+    pub digest: Option<Digest>,
+    /// How to bootstrap it from a mirror.
+    pub bootstrap: Option<Bootstrap>,
+}
+
+/// What mmdebstrap is asked for (mmdebstrap(1)).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Bootstrap {
+    /// `bookworm`.
+    pub suite: String,
+    /// `minbase` unless said otherwise.
+    #[serde(default = "minbase")]
+    pub variant: String,
+    /// `main` unless said otherwise.
+    #[serde(default = "main")]
+    pub components: Vec<String>,
+    /// Packages beside the variant's own.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// The file of keys that the mirror's Release must be signed with.
+    pub keyring: Option<PathBuf>,
+    /// The mirror; mmdebstrap's own default otherwise.
+    pub mirror: Option<String>,
+}
+
+fn minbase() -> String {
+    "minbase".to_owned()
+}
+
+fn main() -> Vec<String> {
+    vec!["main".to_owned()]
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Manifest {
+    extends: Option<String>,
+    format: Option<Format>,
+    base: Option<Base>,
+}
+
+impl Builder {
+    /// The script `name`, if the builder has it.
+    pub fn has(&self, name: &str) -> bool {
+        self.files.contains_key(name)
+    }
+
+    /// A digest over the named scripts and all data files: what can change the result of running those scripts.
+    pub fn digest_of(&self, scripts: &[&str]) -> Digest {
+        let mut hasher = Hasher::new();
+        for (name, content) in &self.files {
+            let is_data = !SCRIPTS.contains(&name.as_str()) && name != MANIFEST;
+            if is_data || scripts.contains(&name.as_str()) {
+                hasher.field(name, content).expect("a sink takes every byte");
+            }
+        }
+        hasher.finish().0
+    }
+}
+
+impl Base {
+    /// The key of the userland: builders that ask for the same share it.
+    pub fn key(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        let mut field = |name: &str, value: &str| hasher.field(name, value).expect("a sink takes every byte");
+        field("registry", self.registry.as_deref().unwrap_or(""));
+        field("digest", &self.digest.map(|d| d.to_string()).unwrap_or_default());
+        if let Some(bootstrap) = &self.bootstrap {
+            field("suite", &bootstrap.suite);
+            field("variant", &bootstrap.variant);
+            field("components", &bootstrap.components.join(" "));
+            field("include", &bootstrap.include.join(" "));
+        }
+        hasher.finish().0
+    }
+}
+
+/// All builders that can be named, the user's own in front of those that are compiled in.
+#[derive(Clone, Debug)]
+pub struct Builders {
+    folder: Option<PathBuf>,
+}
+
+impl Builders {
+    /// Those that are compiled in.
+    pub fn shipped() -> Self {
+        Self { folder: None }
+    }
+
+    /// The builders in `folder`, in front of those that are compiled in.
+    pub fn with_folder(folder: &Path) -> Result<Self, ConfigError> {
+        std::fs::read_dir(folder).at("read the builders in", folder)?;
+        Ok(Self { folder: Some(folder.to_owned()) })
+    }
+
+    /// The names of all builders, sorted; families that others extend are not among them.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            SHIPPED.dirs().filter_map(|dir| Some(dir.path().to_str()?.to_owned())).collect();
+        if let Some(folder) = &self.folder {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            names.extend(entries.filter_map(|entry| entry.file_name().into_string().ok()));
+        }
+        names.sort();
+        names.dedup();
+        names.retain(|name| self.load(name).is_ok());
+        names
+    }
+
+    /// Says whether there is a builder `name`.
+    pub fn check_name(&self, name: &str) -> Result<(), ConfigError> {
+        self.load(name).map(|_| ())
+    }
+
+    /// The format that the builder `name` makes.
+    pub fn format_of(&self, name: &str) -> Result<Format, ConfigError> {
+        self.load(name).map(|builder| builder.format)
+    }
+
+    /// Reads the builder `name` with all that it extends.
+    pub fn load(&self, name: &str) -> Result<Builder, ConfigError> {
+        let bad = |message: String, hint: &str| ConfigError::BadBuilder {
+            builder: name.to_owned(),
+            message,
+            hint: hint.to_owned(),
+        };
+        let mut files = BTreeMap::new();
+        let mut base = None;
+        let mut format = None;
+        let mut next = Some(name.to_owned());
+        let mut seen = Vec::new();
+        while let Some(current) = next {
+            if seen.contains(&current) {
+                return Err(bad(
+                    format!("it extends itself through `{current}`"),
+                    "break the circle of `extends`",
+                ));
+            }
+            let Some(found) = self.files_of(&current)? else {
+                return Err(if seen.is_empty() {
+                    self.unknown(name)
+                } else {
+                    bad(
+                        format!("it extends `{current}`, which does not exist"),
+                        "check the spelling of `extends`",
+                    )
+                });
+            };
+            let path = PathBuf::from(format!("{current}/{MANIFEST}"));
+            let text = found.get(MANIFEST).cloned().unwrap_or_default();
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let manifest: Manifest = Document { file: &path, text: &text }.parse()?;
+            if seen.is_empty() {
+                base = manifest.base;
+            }
+            format = format.or(manifest.format);
+            for (file, content) in found {
+                files.entry(file).or_insert(content);
+            }
+            seen.push(current);
+            next = manifest.extends;
+        }
+        // A family has no base: it is there to be extended.
+        let Some(base) = base else { return Err(self.unknown(name)) };
+        let Some(format) = format else {
+            return Err(bad(
+                "it does not say its format".to_owned(),
+                "add format = \"deb\" or format = \"rpm\"",
+            ));
+        };
+        if base == Base::default() {
+            return Err(bad(
+                "its [base] names no source".to_owned(),
+                "add `registry` or a [base.bootstrap] table",
+            ));
+        }
+        for script in SCRIPTS.into_iter().filter(|script| *script != "base.sh") {
+            if !files.contains_key(script) {
+                return Err(bad(
+                    format!("it lacks {script}"),
+                    "add the script, or `extends` a builder that has it",
+                ));
+            }
+        }
+        Ok(Builder { name: name.to_owned(), format, base, files })
+    }
+
+    fn unknown(&self, name: &str) -> ConfigError {
+        // Names of folders, not only of good builders: a hint must not depend on reading them all.
+        let mut names: Vec<String> =
+            SHIPPED.dirs().filter_map(|dir| Some(dir.path().to_str()?.to_owned())).collect();
+        if let Some(folder) = &self.folder {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            names.extend(entries.filter_map(|entry| entry.file_name().into_string().ok()));
+        }
+        names.retain(|candidate| candidate != name && candidate.contains('-'));
+        names.sort();
+        let hint = match nearest(name, names.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the builders are {}; --builders DIR adds your own", names.join(", ")),
+        };
+        ConfigError::UnknownBuilder { name: name.to_owned(), hint }
+    }
+
+    /// The files of the folder `name`, without what it extends.
+    fn files_of(&self, name: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>, ConfigError> {
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+            return Ok(None);
+        }
+        if let Some(folder) = self.folder.as_ref().map(|folder| folder.join(name))
+            && folder.is_dir()
+        {
+            let mut files = BTreeMap::new();
+            for entry in std::fs::read_dir(&folder).at("read", &folder)? {
+                let path = entry.at("read", &folder)?.path();
+                if let Some(file) = path.file_name().and_then(|n| n.to_str())
+                    && path.is_file()
+                {
+                    files.insert(file.to_owned(), std::fs::read(&path).at("read", &path)?);
+                }
+            }
+            return Ok(Some(files));
+        }
+        Ok(SHIPPED.get_dir(name).map(|dir| {
+            let name_of = |file: &include_dir::File<'_>| Some(file.path().file_name()?.to_str()?.to_owned());
+            dir.files().filter_map(|file| Some((name_of(file)?, file.contents().to_vec()))).collect()
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::Hint;
+
+    #[test]
+    fn every_shipped_builder_is_complete() {
+        let names = Builders::shipped().names();
+        for name in [
+            "debian-12",
+            "debian-13",
+            "debian-rpm",
+            "fedora-43",
+            "opensuse-leap-15.6",
+            "rocky-9",
+            "ubuntu-24.04",
+        ] {
+            assert!(names.iter().any(|n| n == name), "{name} is not among {names:?}");
+        }
+        assert!(!names.iter().any(|name| name == "deb" || name == "rpm"), "families are not builders");
+    }
+
+    #[test]
+    fn a_builder_has_the_files_of_what_it_extends() {
+        let builder = Builders::shipped().load("debian-13").unwrap();
+        assert!(builder.has("build.sh") && builder.format == Format::Deb);
+    }
+
+    #[test]
+    fn builders_with_the_same_userland_share_its_key() {
+        let key = |name| Builders::shipped().load(name).unwrap().base.key();
+        assert_eq!(key("debian-12"), key("debian-rpm"));
+        assert_ne!(key("debian-12"), key("debian-13"));
+    }
+
+    #[test]
+    fn a_changed_script_changes_only_what_it_can_change() {
+        let mut builder = Builders::shipped().load("debian-12").unwrap();
+        let before = (builder.digest_of(&["prepare.sh"]), builder.digest_of(&["build.sh"]));
+        builder.files.insert("build.sh".into(), b"exit 1".to_vec());
+        let after = (builder.digest_of(&["prepare.sh"]), builder.digest_of(&["build.sh"]));
+        assert_eq!(before.0, after.0);
+        assert_ne!(before.1, after.1);
+    }
+
+    #[test]
+    fn a_folder_of_ones_own_goes_in_front_and_may_extend_a_shipped_builder() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("mine-1")).unwrap();
+        std::fs::write(
+            folder.path().join("mine-1/builder.toml"),
+            "extends = \"debian-12\"\n[base]\nregistry = \"r.example/x:1\"\n",
+        )
+        .unwrap();
+        std::fs::write(folder.path().join("mine-1/build.sh"), "exit 7\n").unwrap();
+        let builder = Builders::with_folder(folder.path()).unwrap().load("mine-1").unwrap();
+        assert_eq!(builder.files["build.sh"], b"exit 7\n");
+        assert!(builder.has("deps.sh"));
+    }
+
+    #[test]
+    fn a_circle_of_builders_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, other) in [("a-1", "b-1"), ("b-1", "a-1")] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+            let text = format!("extends = \"{other}\"\n[base]\nregistry = \"x\"\n");
+            std::fs::write(folder.path().join(name).join("builder.toml"), text).unwrap();
+        }
+        let error = Builders::with_folder(folder.path()).unwrap().load("a-1").unwrap_err();
+        assert!(error.to_string().contains("extends itself"), "{error}");
+        assert!(!error.hint().is_empty());
+    }
+}

@@ -1,0 +1,650 @@
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use include_dir::{Dir, include_dir};
+use regex::Regex;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::limits::{RawLimits, duration};
+use super::strict::{Document, nearest};
+use super::{Builders, ConfigError, StageLimits};
+use crate::model::{Format, TargetName};
+use crate::support::fs::PathContext;
+
+static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/pipelines");
+
+/// The name of the pipeline file that a repository holds.
+const DEFAULT_FILE: &str = "packhold.toml";
+
+/// A pipeline file's bytes and where they came from.
+#[derive(Clone, Debug)]
+pub struct PipelineFile {
+    /// The file, as it was named; `built-in:NAME` for one that is compiled in.
+    pub path: PathBuf,
+    /// The folder that relative paths in it start from.
+    pub folder: PathBuf,
+    /// The text.
+    pub text: String,
+}
+
+impl PipelineFile {
+    /// Finds the pipeline `name`: a path, else a pipeline that is compiled in. Without a name: `packhold.toml` in
+    /// `current`.
+    pub fn find(name: Option<&str>, current: &Path) -> Result<Self, ConfigError> {
+        let path = current.join(name.unwrap_or(DEFAULT_FILE));
+        let path = if path.is_dir() { path.join(DEFAULT_FILE) } else { path };
+        if path.is_file() {
+            let text = std::fs::read_to_string(&path).at("read", &path)?;
+            let folder = path.parent().unwrap_or(current).to_owned();
+            let shown = path.strip_prefix(current).unwrap_or(&path).to_owned();
+            return Ok(Self { path: shown, folder, text });
+        }
+        let Some(name) = name else {
+            return Err(ConfigError::NoPipeline {
+                name: DEFAULT_FILE.to_owned(),
+                hint: format!(
+                    "name a pipeline file, go to the folder that holds {DEFAULT_FILE}, or use a built-in one: {}",
+                    shipped_names().join(", ")
+                ),
+            });
+        };
+        match SHIPPED.get_file(format!("{name}.toml")).and_then(|file| file.contents_utf8()) {
+            Some(text) => Ok(Self {
+                path: PathBuf::from(format!("built-in:{name}")),
+                folder: current.to_owned(),
+                text: text.to_owned(),
+            }),
+            None => {
+                let names = shipped_names();
+                let hint = match nearest(name, names.iter().map(String::as_str)) {
+                    Some(near) => {
+                        format!("no such file, and no built-in pipeline of that name; did you mean `{near}`?")
+                    }
+                    None => format!("no such file; the built-in pipelines are {}", names.join(", ")),
+                };
+                Err(ConfigError::NoPipeline { name: name.to_owned(), hint })
+            }
+        }
+    }
+}
+
+fn shipped_names() -> Vec<String> {
+    let stem = |file: &include_dir::File<'_>| Some(file.path().file_stem()?.to_str()?.to_owned());
+    SHIPPED.files().filter(|f| f.path().extension().is_some_and(|e| e == "toml")).filter_map(stem).collect()
+}
+
+/// One source, the targets to build it for, and how to verify and archive them. Everything in it was checked.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    /// The package's name.
+    pub name: String,
+    /// Where the source comes from.
+    pub source: SourceSection,
+    /// How a commit gets its version.
+    pub version: VersionSection,
+    /// The stage that all targets share.
+    pub prepare: Option<PrepareStage>,
+    /// The targets, in the file's order.
+    pub targets: Vec<TargetSection>,
+    /// The packages that verify installs, by name; empty means all that are not for debugging.
+    pub verify_packages: Vec<String>,
+    /// Commands that an installed package must answer.
+    pub smoke: Vec<SmokeCommand>,
+    /// Whether images are archived with a run.
+    pub archive_images: bool,
+}
+
+/// Where the source comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct SourceSection {
+    /// A path or an address of a git repository; `None` is the repository that holds the pipeline file.
+    pub git: Option<String>,
+    /// The folder of the repository that is the source tree.
+    pub subdir: Option<String>,
+    /// Whether submodules are exported.
+    #[serde(default = "yes")]
+    pub submodules: bool,
+}
+
+/// How a commit gets its version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VersionSection {
+    /// From the nearest tag that starts with the prefix and goes on with a digit.
+    Tags {
+        /// `v` unless the pipeline says otherwise.
+        prefix: String,
+    },
+    /// From a debian/changelog or a spec file in the source tree.
+    File(String),
+}
+
+/// What is built once and handed to all targets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrepareStage {
+    /// The builder it runs in.
+    pub builder: String,
+    /// Distro packages it needs.
+    pub deps: Vec<String>,
+    /// Shell text.
+    pub script: String,
+    /// Paths in the source tree, relative to it, that the targets get under `PACKHOLD_PREPARED`.
+    pub outputs: Vec<String>,
+    /// Variables for the script.
+    pub env: BTreeMap<String, String>,
+    /// What it may use.
+    pub limits: StageLimits,
+}
+
+/// One target of a pipeline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetSection {
+    /// The target.
+    pub name: TargetName,
+    /// The path of the debian folder or of the spec file in the source tree.
+    pub packaging: String,
+    /// Distro packages that it needs beyond what the packaging declares.
+    pub deps: Vec<String>,
+    /// Shell text that runs in the source tree before the package tool.
+    pub prepare: Option<String>,
+    /// Variables for the target's scripts.
+    pub env: BTreeMap<String, String>,
+    /// The deb revision or rpm release of what is built.
+    pub revision: String,
+    /// What it may use.
+    pub limits: StageLimits,
+}
+
+/// A command that an installed package must answer.
+#[derive(Clone, Debug)]
+pub struct SmokeCommand {
+    /// Shell text.
+    pub run: String,
+    /// The exit status that it must have.
+    pub exit: i64,
+    /// What its output must match.
+    pub output: Option<Regex>,
+    /// How long it may take.
+    pub time: Duration,
+    /// The targets that it is meant for; empty means all.
+    pub only: Vec<TargetName>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawPipeline {
+    package: RawPackage,
+    source: Option<SourceSection>,
+    version: Option<RawVersion>,
+    prepare: Option<RawPrepare>,
+    #[serde(default)]
+    target: BTreeMap<Spanned<String>, RawTarget>,
+    limits: Option<Spanned<RawLimits>>,
+    #[serde(default)]
+    verify: RawVerify,
+    #[serde(default)]
+    archive: RawArchive,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawPackage {
+    name: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawVersion {
+    from: Option<Spanned<String>>,
+    tag_prefix: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawPrepare {
+    builder: Spanned<String>,
+    #[serde(default)]
+    deps: Vec<Spanned<String>>,
+    script: String,
+    outputs: Vec<Spanned<String>>,
+    #[serde(default)]
+    env: BTreeMap<Spanned<String>, String>,
+    limits: Option<Spanned<RawLimits>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawTarget {
+    packaging: Option<Spanned<String>>,
+    #[serde(default)]
+    deps: Vec<Spanned<String>>,
+    prepare: Option<String>,
+    #[serde(default)]
+    env: BTreeMap<Spanned<String>, String>,
+    revision: Option<Spanned<String>>,
+    limits: Option<Spanned<RawLimits>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawVerify {
+    #[serde(default)]
+    packages: Vec<String>,
+    #[serde(default)]
+    smoke: Vec<RawSmoke>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawSmoke {
+    run: String,
+    #[serde(default)]
+    exit: i64,
+    output: Option<Spanned<String>>,
+    #[serde(default = "half_a_minute", deserialize_with = "duration")]
+    time: Duration,
+    #[serde(default)]
+    only: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawArchive {
+    images: bool,
+}
+
+impl Default for RawArchive {
+    fn default() -> Self {
+        Self { images: true }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn half_a_minute() -> Duration {
+    Duration::from_secs(30)
+}
+
+impl Pipeline {
+    /// Reads and checks a pipeline file. `builders` must hold every builder that it names.
+    pub fn parse(file: &PipelineFile, builders: &Builders) -> Result<Self, ConfigError> {
+        let document = Document { file: &file.path, text: &file.text };
+        let raw: RawPipeline = document.parse()?;
+        let checker = Checker { document: &document, builders };
+        let limits = checker.limits(raw.limits.as_ref(), &StageLimits::default())?;
+
+        let name = checker.package_name(&raw.package.name)?;
+        let source = raw.source.unwrap_or(SourceSection { git: None, subdir: None, submodules: true });
+        if let Some(subdir) = &source.subdir
+            && !is_inner_path(subdir)
+        {
+            let at = file.text.find("subdir").unwrap_or(0);
+            return Err(document.error(
+                at..at,
+                format!("`{subdir}` is not a path inside the repository"),
+                INNER_PATH,
+            ));
+        }
+        let version = match raw.version {
+            None => VersionSection::Tags { prefix: "v".to_owned() },
+            Some(RawVersion { from: None, tag_prefix }) => {
+                VersionSection::Tags { prefix: tag_prefix.unwrap_or_else(|| "v".to_owned()) }
+            }
+            Some(RawVersion { from: Some(from), tag_prefix }) if from.get_ref() == "tags" => {
+                VersionSection::Tags { prefix: tag_prefix.unwrap_or_else(|| "v".to_owned()) }
+            }
+            Some(RawVersion { from: Some(from), .. }) => VersionSection::File(checker.inner_path(&from)?),
+        };
+        let prepare = match raw.prepare {
+            None => None,
+            Some(raw) => Some(PrepareStage {
+                builder: checker.builder(&raw.builder)?,
+                deps: checker.dependencies(&raw.deps)?,
+                outputs: raw.outputs.iter().map(|path| checker.inner_path(path)).collect::<Result<_, _>>()?,
+                env: checker.env(raw.env)?,
+                limits: checker.limits(raw.limits.as_ref(), &limits)?,
+                script: raw.script,
+            }),
+        };
+        let mut sections: Vec<_> = raw.target.into_iter().collect();
+        sections.sort_by_key(|(name, _)| name.span().start);
+        let mut targets = Vec::new();
+        for (name, raw) in sections {
+            targets.push(checker.target(&name, raw, &limits)?);
+        }
+        if targets.is_empty() {
+            return Err(document.error(
+                file.text.len()..file.text.len(),
+                "the pipeline has no target",
+                "add a section such as [target.\"debian-12/deb\"]",
+            ));
+        }
+        let mut smoke = Vec::new();
+        for raw in raw.verify.smoke {
+            smoke.push(checker.smoke(raw, &targets)?);
+        }
+        Ok(Self {
+            name,
+            source,
+            version,
+            prepare,
+            targets,
+            verify_packages: raw.verify.packages,
+            smoke,
+            archive_images: raw.archive.images,
+        })
+    }
+
+    /// Keeps only the targets in `wanted`; an empty list keeps all.
+    pub fn select(&mut self, wanted: &[TargetName]) -> Result<(), ConfigError> {
+        for name in wanted {
+            if !self.targets.iter().any(|target| target.name == *name) {
+                let known: Vec<String> = self.targets.iter().map(|t| t.name.to_string()).collect();
+                let hint = match nearest(&name.to_string(), known.iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("its targets are {}", known.join(", ")),
+                };
+                return Err(ConfigError::UnknownTarget { name: name.to_string(), hint });
+            }
+        }
+        if !wanted.is_empty() {
+            self.targets.retain(|target| wanted.contains(&target.name));
+        }
+        Ok(())
+    }
+}
+
+const INNER_PATH: &str = "give a path relative to the source tree, without `..`";
+
+/// True for a relative path that stays below where it starts.
+fn is_inner_path(path: &str) -> bool {
+    !path.is_empty()
+        && !path.contains('\0')
+        && Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+}
+
+/// Checks the values of one document.
+struct Checker<'a> {
+    document: &'a Document<'a>,
+    builders: &'a Builders,
+}
+
+impl Checker<'_> {
+    fn package_name(&self, name: &Spanned<String>) -> Result<String, ConfigError> {
+        // The letters that both formats accept: Debian Policy 5.6.1, and the same set is safe for rpm.
+        let text = name.get_ref();
+        let first = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+        let rest = text.chars().all(|c| c.is_ascii_alphanumeric() || "+-._".contains(c));
+        if first && rest && text.len() >= 2 {
+            return Ok(text.clone());
+        }
+        Err(self.document.error(
+            name.span(),
+            format!("`{text}` is not a package name"),
+            "use at least two letters, digits, `+`, `-`, `.` or `_`, beginning with a letter or digit",
+        ))
+    }
+
+    fn inner_path(&self, path: &Spanned<String>) -> Result<String, ConfigError> {
+        if is_inner_path(path.get_ref()) {
+            return Ok(path.get_ref().trim_end_matches('/').to_owned());
+        }
+        let message = format!("`{}` is not a path inside the source tree", path.get_ref());
+        Err(self.document.error(path.span(), message, INNER_PATH))
+    }
+
+    fn builder(&self, name: &Spanned<String>) -> Result<String, ConfigError> {
+        match self.builders.check_name(name.get_ref()) {
+            Ok(()) => Ok(name.get_ref().clone()),
+            Err(ConfigError::UnknownBuilder { name: missing, hint }) => {
+                Err(self.document.error(name.span(), format!("there is no builder `{missing}`"), hint))
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Names of distro packages: one word each, never an option or a path.
+    fn dependencies(&self, names: &[Spanned<String>]) -> Result<Vec<String>, ConfigError> {
+        let good = |name: &str| {
+            name.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._:()/=~*".contains(c))
+        };
+        let mut all = Vec::new();
+        for name in names {
+            if !good(name.get_ref()) {
+                let message = format!("`{}` is not a name of a distro package", name.get_ref());
+                return Err(self.document.error(name.span(), message, "name one package in each string"));
+            }
+            all.push(name.get_ref().clone());
+        }
+        all.sort();
+        all.dedup();
+        Ok(all)
+    }
+
+    fn env(&self, env: BTreeMap<Spanned<String>, String>) -> Result<BTreeMap<String, String>, ConfigError> {
+        for name in env.keys() {
+            let text = name.get_ref();
+            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let well_formed = text.chars().all(word) && text.starts_with(|c: char| !c.is_ascii_digit());
+            if !well_formed || text.starts_with("PACKHOLD_") || text == "SOURCE_DATE_EPOCH" {
+                return Err(self.document.error(
+                    name.span(),
+                    format!("`{text}` cannot be set as a variable"),
+                    "use letters, digits and `_`; PACKHOLD_… and SOURCE_DATE_EPOCH are Packhold's own",
+                ));
+            }
+        }
+        Ok(env.into_iter().map(|(name, value)| (name.into_inner(), value)).collect())
+    }
+
+    fn limits(
+        &self,
+        raw: Option<&Spanned<RawLimits>>,
+        base: &StageLimits,
+    ) -> Result<StageLimits, ConfigError> {
+        let Some(raw) = raw else { return Ok(base.clone()) };
+        match raw.get_ref().problem() {
+            Some(problem) => {
+                Err(self.document.error(raw.span(), problem, "raise the limit, or leave it out"))
+            }
+            None => Ok(raw.get_ref().over(base)),
+        }
+    }
+
+    fn target_name(&self, name: &Spanned<String>) -> Result<TargetName, ConfigError> {
+        name.get_ref().parse().map_err(|error: crate::model::TargetParseError| {
+            self.document.error(name.span(), error.to_string(), "write it as [target.\"debian-12/deb\"]")
+        })
+    }
+
+    fn target(
+        &self,
+        key: &Spanned<String>,
+        raw: RawTarget,
+        limits: &StageLimits,
+    ) -> Result<TargetSection, ConfigError> {
+        let name = self.target_name(key)?;
+        self.builder(&Spanned::new(key.span(), name.builder.clone()))?;
+        let makes = self.builders.format_of(&name.builder)?;
+        if makes != name.format {
+            return Err(self.document.error(
+                key.span(),
+                format!("builder `{}` makes {makes} packages, not {}", name.builder, name.format),
+                format!("write [target.\"{}/{makes}\"], or choose another builder", name.builder),
+            ));
+        }
+        let packaging = match (&raw.packaging, name.format) {
+            (Some(path), _) => self.inner_path(path)?,
+            (None, Format::Deb) => "debian".to_owned(),
+            (None, Format::Rpm) => {
+                return Err(self.document.error(
+                    key.span(),
+                    format!("target `{name}` does not say where its spec file is"),
+                    "add packaging = \"path/to/NAME.spec\"",
+                ));
+            }
+        };
+        let revision = match &raw.revision {
+            None => "1".to_owned(),
+            Some(text) => {
+                let good = |c: char| c.is_ascii_alphanumeric() || "+.~".contains(c);
+                if text.get_ref().is_empty() || !text.get_ref().chars().all(good) {
+                    let message = format!("`{}` is not a revision", text.get_ref());
+                    return Err(self.document.error(
+                        text.span(),
+                        message,
+                        "use letters, digits, `+`, `.` and `~`",
+                    ));
+                }
+                text.get_ref().clone()
+            }
+        };
+        Ok(TargetSection {
+            packaging,
+            deps: self.dependencies(&raw.deps)?,
+            prepare: raw.prepare,
+            env: self.env(raw.env)?,
+            revision,
+            limits: self.limits(raw.limits.as_ref(), limits)?,
+            name,
+        })
+    }
+
+    fn smoke(&self, raw: RawSmoke, targets: &[TargetSection]) -> Result<SmokeCommand, ConfigError> {
+        let output = match raw.output {
+            None => None,
+            Some(pattern) => Some(Regex::new(pattern.get_ref()).map_err(|error| {
+                let hint =
+                    "write a regular expression of the regex crate; quote `.` and `+` with a backslash";
+                self.document.error(pattern.span(), format!("bad pattern: {error}"), hint)
+            })?),
+        };
+        let mut only = Vec::new();
+        for name in &raw.only {
+            let target = self.target_name(name)?;
+            if !targets.iter().any(|t| t.name == target) {
+                let message = format!("the pipeline has no target `{target}`");
+                return Err(self.document.error(name.span(), message, "name a target of this pipeline"));
+            }
+            only.push(target);
+        }
+        Ok(SmokeCommand { run: raw.run, exit: raw.exit, output, time: raw.time, only })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::Hint;
+
+    fn parse(text: &str) -> Result<Pipeline, ConfigError> {
+        let file = PipelineFile { path: "p.toml".into(), folder: ".".into(), text: text.to_owned() };
+        Pipeline::parse(&file, &Builders::shipped())
+    }
+
+    fn error_of(text: &str) -> (String, String) {
+        let error = parse(text).expect_err(text);
+        (error.to_string(), error.hint())
+    }
+
+    const MINIMAL: &str = "[package]\nname = \"demo\"\n[target.\"debian-12/deb\"]\n";
+
+    #[test]
+    fn a_minimal_pipeline_is_enough() {
+        let pipeline = parse(MINIMAL).unwrap();
+        assert_eq!(pipeline.targets[0].packaging, "debian");
+        assert_eq!(pipeline.version, VersionSection::Tags { prefix: "v".into() });
+        assert!(pipeline.source.submodules && pipeline.archive_images);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_key() {
+        let (message, hint) = error_of(&format!("{MINIMAL}packging = \"x\"\n"));
+        assert_eq!(message, "p.toml:4:1: unknown key `packging`");
+        assert_eq!(hint, "did you mean `packaging`?");
+    }
+
+    #[test]
+    fn an_unknown_builder_is_named_with_its_line_and_the_nearest_one() {
+        let (message, hint) = error_of("[package]\nname = \"demo\"\n[target.\"debian12/deb\"]\n");
+        assert_eq!(message, "p.toml:3:9: there is no builder `debian12`");
+        assert!(hint.contains("`debian-12`"), "{hint}");
+    }
+
+    #[test]
+    fn a_builder_is_never_asked_for_a_format_it_does_not_make() {
+        let (message, _) =
+            error_of("[package]\nname = \"demo\"\n[target.\"debian-12/rpm\"]\npackaging = \"a.spec\"\n");
+        assert_eq!(message, "p.toml:3:9: builder `debian-12` makes deb packages, not rpm");
+    }
+
+    #[test]
+    fn a_family_is_not_a_builder() {
+        assert!(
+            error_of("[package]\nname = \"demo\"\n[target.\"deb/deb\"]\n").0.contains("no builder `deb`")
+        );
+    }
+
+    #[test]
+    fn nothing_in_a_pipeline_leaves_the_source_tree() {
+        for line in ["packaging = \"../debian\"", "packaging = \"/etc\"", "packaging = \"a/../../b\""] {
+            assert!(
+                error_of(&format!("{MINIMAL}{line}\n")).0.contains("not a path inside the source tree"),
+                "{line}"
+            );
+        }
+        let text = format!("[source]\nsubdir = \"../x\"\n{MINIMAL}");
+        assert!(error_of(&text).0.starts_with("p.toml:2:1:"), "{}", error_of(&text).0);
+    }
+
+    #[test]
+    fn a_dependency_is_a_package_and_never_an_option() {
+        for name in ["-oDebug=1", "a b", "$(id)", "./x.deb", ""] {
+            let (message, _) = error_of(&format!("{MINIMAL}deps = [\"{name}\"]\n"));
+            assert!(message.contains("is not a name of a distro package"), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_variables_of_the_contract_cannot_be_overridden() {
+        for name in ["PACKHOLD_VERSION", "SOURCE_DATE_EPOCH", "A-B", "1A"] {
+            let (message, _) = error_of(&format!("{MINIMAL}env = {{ \"{name}\" = \"x\" }}\n"));
+            assert!(message.contains("cannot be set"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_target_may_narrow_the_limits_of_the_pipeline() {
+        let text = format!(
+            "{MINIMAL}limits = {{ memory = \"64 MiB\" }}\n[limits]\ntime = \"5m\"\nmemory = \"1 GiB\"\n"
+        );
+        let limits = &parse(&text).unwrap().targets[0].limits;
+        assert_eq!((limits.memory, limits.time), (64 << 20, Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn a_limit_that_is_none_is_an_error() {
+        assert!(error_of(&format!("{MINIMAL}[limits]\nmemory = \"lots\"\n")).0.contains("not a size"));
+        assert!(error_of(&format!("{MINIMAL}[limits]\nprocesses = 1\n")).0.contains("at least 16"));
+    }
+
+    #[test]
+    fn an_unknown_target_is_named_with_the_nearest_one() {
+        let mut pipeline = parse(MINIMAL).unwrap();
+        let error = pipeline.select(&["debian-13/deb".parse().unwrap()]).unwrap_err();
+        assert!(error.hint().contains("debian-12/deb"));
+    }
+
+    #[test]
+    fn every_shipped_pipeline_is_valid() {
+        for name in shipped_names() {
+            let file = PipelineFile::find(Some(&name), Path::new("/nonexistent")).unwrap();
+            Pipeline::parse(&file, &Builders::shipped()).unwrap();
+        }
+    }
+}

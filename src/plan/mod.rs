@@ -1,0 +1,15 @@
+//! What a run is going to do, worked out without any I/O: what each target is built from, and the keys that say whether
+//! it was done before.
+//!
+//! A key is the digest of everything that can change a result, field by field. Two things with the same key are the
+//! same thing, so the second need not be made.
+
+mod dependencies;
+mod keys;
+mod target;
+
+pub use dependencies::declared_dependencies;
+pub use keys::{
+    BuildInputs, PrepareInputs, base_key, build_key, builder_key, deps_key, prepare_key, verify_key,
+};
+pub use target::{Commit, Packaging, PlanError, TargetPlan, TargetVersion, plan_target};
