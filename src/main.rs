@@ -1,1 +1,7 @@
-fn main() {}
+//! The command `packhold`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    packhold::cli::main()
+}

@@ -33,16 +33,18 @@ dependencies_failed() {
     exit 3
 }
 
-# apt-get build-dep wants a folder that has debian/control, whatever ours is called.
-folder=$(mktemp -d)
-mkdir "$folder/debian"
-cp "$PACKHOLD_PACKAGING/control" "$folder/debian/control"
-
 apt_update
-apt_get build-dep "$folder" || dependencies_failed "$(declared_dependencies)"
+# The shared prepare stage has no packaging.
+if [ -f "$PACKHOLD_PACKAGING/control" ]; then
+    # apt-get build-dep wants a folder that has debian/control, whatever ours is called.
+    folder=$(mktemp -d)
+    mkdir "$folder/debian"
+    cp "$PACKHOLD_PACKAGING/control" "$folder/debian/control"
+    apt_get build-dep "$folder" || dependencies_failed "$(declared_dependencies)"
+    rm -r "$folder"
+fi
 if [ -n "$PACKHOLD_DEPS" ]; then
     # shellcheck disable=SC2086 # a list
     apt_get install $PACKHOLD_DEPS || dependencies_failed "$(printf '%s\n' $PACKHOLD_DEPS)"
 fi
-rm -r "$folder"
 apt_clean

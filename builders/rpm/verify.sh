@@ -18,7 +18,7 @@ logged() {
 # post-install scriptlet: NAME".
 fail_on_scriptlets() {
 	if failed=$(grep -Ei 'scriptlet failed|error in [a-z<>-]+ scriptlet' "$log"); then
-		printf '%s\n' "$failed" | sed -n '1s/^[>[:space:]]*/packhold: scriptlet-failed: /p'
+		printf '%s\n' "$failed" | sed -nE '1s/^[>[:space:]]*((warning|error): )?/packhold: scriptlet-failed: /p'
 		rm -f "$log"
 		exit 6
 	fi
@@ -31,14 +31,14 @@ install)
 	logged /bin/sh -eu /packhold/install.sh "$@"
 	fail_on_scriptlets
 	if [ "$status" -ne 0 ]; then
-		if grep -Eq 'packhold: mirror-unreachable|Failed to download|Cannot download|Curl error|All mirrors were tried' "$log"; then
-			echo 'packhold: mirror-unreachable'
+		if grep -Eq 'packhold: mirror-unreachable|Failed to download|Cannot download|Curl error|Download \(curl\) error|All mirrors were tried' "$log"; then
+			grep -q '^packhold: mirror-unreachable' "$log" || echo 'packhold: mirror-unreachable'
 			exit 4
 		fi
 		# The resolver's own words: first what is missing or in conflict, else its first line about a problem.
 		reason=$(grep -Em1 'nothing provides|conflicts with|obsoletes' "$log" || grep -Eim1 'error|problem' "$log" ||
 			tail -n 1 "$log")
-		printf '%s\n' "$reason" | sed 's/^[-[:space:]]*/packhold: install-conflict: /'
+		printf '%s\n' "$reason" | sed -E 's/^[-[:space:]]*((Problem( [0-9]+)?|Error): )?/packhold: install-conflict: /'
 		rm -f "$log"
 		exit 5
 	fi

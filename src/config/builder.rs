@@ -14,7 +14,11 @@ static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/builders");
 const MANIFEST: &str = "builder.toml";
 
 /// The scripts with a part of their own in the contract; every other file is data that any of them may read.
-const SCRIPTS: [&str; 6] = ["base.sh", "prepare.sh", "deps.sh", "build.sh", "verify.sh", "packages.sh"];
+const SCRIPTS: [&str; 7] =
+    ["base.sh", "prepare.sh", "deps.sh", "build.sh", "verify.sh", "packages.sh", "doctor.sh"];
+
+/// The scripts that a builder may lack.
+const OPTIONAL: [&str; 2] = ["base.sh", "doctor.sh"];
 
 /// One distro release as a place to build and to verify.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,7 +217,7 @@ impl Builders {
                 "add `registry` or a [base.bootstrap] table",
             ));
         }
-        for script in SCRIPTS.into_iter().filter(|script| *script != "base.sh") {
+        for script in SCRIPTS.into_iter().filter(|script| !OPTIONAL.contains(script)) {
             if !files.contains_key(script) {
                 return Err(bad(
                     format!("it lacks {script}"),

@@ -411,7 +411,7 @@ impl Checker<'_> {
     fn dependencies(&self, names: &[Spanned<String>]) -> Result<Vec<String>, ConfigError> {
         let good = |name: &str| {
             name.starts_with(|c: char| c.is_ascii_alphanumeric())
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._:()/=~*".contains(c))
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._:()/=~".contains(c))
         };
         let mut all = Vec::new();
         for name in names {

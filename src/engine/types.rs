@@ -108,6 +108,8 @@ pub struct EngineInfo {
     pub store: Option<String>,
     /// Whether limits of memory and processes are enforced.
     pub limits: bool,
+    /// Whether a kernel keeps containers apart: users, networks, capabilities. Only the fake engine has none.
+    pub isolation: bool,
 }
 
 /// What to look for.

@@ -2,6 +2,7 @@
 
 pub mod fs;
 mod hint;
+pub mod tar_reader;
 pub mod terminal_text;
 
 pub use hint::Hint;

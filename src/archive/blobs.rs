@@ -1,0 +1,343 @@
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::error::{ArchiveError, Result};
+use super::layout::{self, Layout};
+use super::workspace::Workspace;
+use crate::model::{Digest, Hasher};
+use crate::support::fs::{FsError, PathContext};
+
+/// Bytes that are copied at a time.
+const CHUNK: usize = 128 * 1024;
+
+/// The most that a JSON document of the archive may hold.
+pub(super) const MAX_DOCUMENT: u64 = 64 << 20;
+
+/// A stream on its way into the archive. Nobody sees it before [`StagedBlob::publish`].
+///
+/// Where a blob is likely to be known already (a layer of the same size), the stream is compared with it, byte by
+/// byte, instead of being written: a known blob costs reading and no writing. At the first difference the common part
+/// is copied and writing begins.
+pub(super) struct BlobWriter<'a> {
+    layout: &'a Layout,
+    workspace: &'a Workspace,
+    hasher: Hasher,
+    sink: Sink,
+    differs_from: Option<PathBuf>,
+}
+
+enum Sink {
+    Same { known: File, path: PathBuf },
+    Temp { file: File, temp: TempFile },
+}
+
+/// A complete blob that is not visible yet; dropped, it leaves nothing behind.
+pub(super) struct StagedBlob<'a> {
+    layout: &'a Layout,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    temp: Option<TempFile>,
+    replace: bool,
+}
+
+struct TempFile(PathBuf);
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl<'a> BlobWriter<'a> {
+    /// A writer; `likely` is a blob that may turn out to hold the same bytes.
+    pub(super) fn new(
+        layout: &'a Layout,
+        workspace: &'a Workspace,
+        likely: Option<PathBuf>,
+    ) -> Result<Self, FsError> {
+        let known = likely.and_then(|path| Some(Sink::Same { known: File::open(&path).ok()?, path }));
+        let sink = match known {
+            Some(same) => same,
+            None => new_temp(workspace)?,
+        };
+        Ok(Self { layout, workspace, hasher: Hasher::new(), sink, differs_from: None })
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), FsError> {
+        if let Sink::Same { known, .. } = &mut self.sink {
+            let mut expected = vec![0; bytes.len()];
+            if known.read_exact(&mut expected).is_err() || expected != bytes {
+                self.divert()?;
+            }
+        }
+        if let Sink::Temp { file, temp } = &mut self.sink {
+            file.write_all(bytes).at("write", &temp.0)?;
+        }
+        // A hasher that keeps no bytes cannot fail.
+        let _ = self.hasher.write_all(bytes);
+        Ok(())
+    }
+
+    /// Copies all of `input`.
+    pub(super) fn write_all_of(&mut self, input: &mut impl Read) -> Result<()> {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(read) => self.write(&buffer[..read])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(ArchiveError::Input(error)),
+            }
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.hasher.bytes()
+    }
+
+    /// The complete blob, durable and not yet visible.
+    pub(super) fn finish(mut self) -> Result<StagedBlob<'a>, FsError> {
+        let hasher = std::mem::take(&mut self.hasher);
+        let size = hasher.bytes();
+        let digest = hasher.finish().0;
+        if let Sink::Same { known, path } = &mut self.sink {
+            let whole = known.read(&mut [0]).is_ok_and(|more| more == 0);
+            if whole && *path == self.layout.blob(&digest) {
+                return Ok(StagedBlob { layout: self.layout, digest, size, temp: None, replace: false });
+            }
+            self.divert_at(size)?;
+        }
+        let Sink::Temp { file, temp } = self.sink else { unreachable!("diverted above") };
+        file.sync_all().at("write", &temp.0)?;
+        let replace = self.differs_from.is_some_and(|path| path == self.layout.blob(&digest));
+        Ok(StagedBlob { layout: self.layout, digest, size, temp: Some(temp), replace })
+    }
+
+    fn divert(&mut self) -> Result<(), FsError> {
+        self.divert_at(self.hasher.bytes())
+    }
+
+    /// Turns from comparing to writing, after `common` equal bytes.
+    fn divert_at(&mut self, common: u64) -> Result<(), FsError> {
+        let temp = new_temp(self.workspace)?;
+        if let Sink::Same { mut known, path } = std::mem::replace(&mut self.sink, temp)
+            && let Sink::Temp { file, temp } = &mut self.sink
+        {
+            known.rewind().at("read", &path)?;
+            io::copy(&mut known.take(common), file).at("write", &temp.0)?;
+            self.differs_from = Some(path);
+        }
+        Ok(())
+    }
+}
+
+impl StagedBlob<'_> {
+    /// Moves the blob into place. A blob of that name is left as it is, unless its size or a comparison has shown that it
+    /// does not hold what its name says: then the sound bytes replace it.
+    pub(super) fn publish(self) -> Result<(Digest, u64), FsError> {
+        let Some(temp) = &self.temp else { return Ok((self.digest, self.size)) };
+        let path = self.layout.blob(&self.digest);
+        let there = fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() == self.size);
+        if !there || self.replace {
+            fs::rename(&temp.0, &path).at("create", &path)?;
+            layout::sync_dir(&self.layout.blobs())?;
+        }
+        Ok((self.digest, self.size))
+    }
+}
+
+fn new_temp(workspace: &Workspace) -> Result<Sink, FsError> {
+    let path = workspace.new_path()?;
+    // Read-only from the start: a blob is written once.
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path).at("create", &path)?;
+    Ok(Sink::Temp { file, temp: TempFile(path) })
+}
+
+/// The blobs of an archive by their size, to find those that a stream may turn out to be.
+pub(super) fn by_size(layout: &Layout) -> Result<HashMap<u64, PathBuf>, FsError> {
+    let dir = layout.blobs();
+    let mut sizes = HashMap::new();
+    for entry in fs::read_dir(&dir).at("list", &dir)? {
+        let entry = entry.at("list", &dir)?;
+        if let Ok(metadata) = entry.metadata() {
+            sizes.insert(metadata.len(), entry.path());
+        }
+    }
+    Ok(sizes)
+}
+
+/// The size of a blob, if it is there.
+pub(super) fn size(layout: &Layout, digest: &Digest) -> Option<u64> {
+    fs::metadata(layout.blob(digest)).ok().filter(fs::Metadata::is_file).map(|m| m.len())
+}
+
+/// Opens a blob; `what` says what it should hold.
+pub(super) fn open(layout: &Layout, digest: &Digest, what: &str) -> Result<File> {
+    let path = layout.blob(digest);
+    match File::open(&path) {
+        Ok(file) => Ok(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(ArchiveError::MissingBlob { digest: *digest, what: what.to_owned() })
+        }
+        Err(error) => Err(error).at("read", &path)?,
+    }
+}
+
+/// The bytes of a document, whose digest is checked.
+pub(super) fn read_document(layout: &Layout, digest: &Digest, what: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = open(layout, digest, what)?;
+    file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes).at("read", layout.blob(digest))?;
+    if bytes.len() as u64 > MAX_DOCUMENT {
+        let reason = format!("it is larger than {MAX_DOCUMENT} bytes");
+        return Err(ArchiveError::Damaged { what: format!("{what} {digest}"), reason });
+    }
+    let found = Digest::of(&bytes);
+    if found != *digest {
+        return Err(ArchiveError::WrongDigest { what: what.to_owned(), expected: *digest, found });
+    }
+    Ok(bytes)
+}
+
+/// A document's bytes as the type that they should be.
+pub(super) fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], digest: &Digest, what: &str) -> Result<T> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| ArchiveError::Damaged { what: format!("{what} {digest}"), reason: e.to_string() })
+}
+
+/// Copies a blob to `out` and checks its digest on the way. `out` has got wrong bytes when this fails: whoever reads it
+/// must not take them for complete.
+pub(super) fn copy(
+    layout: &Layout,
+    digest: &Digest,
+    what: &str,
+    mut out: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<u64> {
+    let mut file = open(layout, digest, what)?;
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let read = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error).at("read", layout.blob(digest))?,
+        };
+        let _ = hasher.write_all(&buffer[..read]);
+        out(&buffer[..read])?;
+    }
+    let (found, size, _) = hasher.finish();
+    if found != *digest {
+        return Err(ArchiveError::WrongDigest { what: what.to_owned(), expected: *digest, found });
+    }
+    Ok(size)
+}
+
+/// The digest and size of a file outside of the archive.
+pub(super) fn digest_file(path: &Path) -> Result<(Digest, u64), FsError> {
+    let mut file = File::open(path).at("read", path)?;
+    let mut hasher = Hasher::new();
+    io::copy(&mut file, &mut hasher).at("read", path)?;
+    let (digest, size, _) = hasher.finish();
+    Ok((digest, size))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::super::testing::Fixture;
+    use super::*;
+
+    fn inode(path: &Path) -> u64 {
+        fs::metadata(path).unwrap().ino()
+    }
+
+    #[test]
+    fn a_blob_is_named_by_its_digest_and_cannot_be_written() {
+        let fixture = Fixture::new();
+        let (digest, size) = fixture.archive.put_stream(&b"content"[..]).unwrap();
+        assert_eq!((digest, size), (Digest::of("content"), 7));
+        let path = fixture.blob(&digest);
+        assert_eq!(fs::read(&path).unwrap(), b"content");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o222, 0);
+        assert!(fixture.archive.has(&digest) && !fixture.archive.has(&Digest::of("other")));
+    }
+
+    #[test]
+    fn a_known_blob_is_not_written_again() {
+        let fixture = Fixture::new();
+        let file = fixture.dir.path().join("file");
+        fs::write(&file, "content").unwrap();
+        let (digest, _) = fixture.archive.put_bytes(b"content").unwrap();
+        let first = inode(&fixture.blob(&digest));
+        fixture.archive.put_bytes(b"content").unwrap();
+        fixture.archive.put_stream(&b"content"[..]).unwrap();
+        assert_eq!(fixture.archive.put_file(&file).unwrap(), (digest, 7));
+        assert_eq!(inode(&fixture.blob(&digest)), first);
+    }
+
+    #[test]
+    fn a_stream_that_fails_leaves_nothing() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+        }
+        let fixture = Fixture::new();
+        let error = fixture.archive.put_stream((&b"half"[..]).chain(Broken)).unwrap_err();
+        assert!(matches!(error, ArchiveError::Input(_)), "{error}");
+        assert!(fixture.blobs().is_empty());
+        let workspace = fs::read_dir(fixture.archive.layout().tmp()).unwrap().next().unwrap().unwrap().path();
+        assert_eq!(fs::read_dir(workspace).unwrap().count(), 1, "only the owner's lock");
+    }
+
+    #[test]
+    fn a_stream_that_differs_late_from_a_blob_of_its_size_is_stored_whole() {
+        let fixture = Fixture::new();
+        let old = vec![1; 3 * CHUNK];
+        let mut new = old.clone();
+        new[2 * CHUNK + 5] = 2;
+        let (likely, _) = fixture.archive.put_bytes(&old).unwrap();
+        let (layout, workspace) = (fixture.archive.layout(), fixture.archive.workspace());
+        for content in [&new[..], &old[..old.len() - 1], &[&old[..], &[1]].concat()] {
+            let mut writer = BlobWriter::new(layout, workspace, Some(fixture.blob(&likely))).unwrap();
+            writer.write_all_of(&mut &content[..]).unwrap();
+            let (digest, _) = writer.finish().unwrap().publish().unwrap();
+            assert_eq!(digest, Digest::of(content));
+            assert_eq!(fs::read(fixture.blob(&digest)).unwrap(), content);
+        }
+        assert_eq!(fs::read(fixture.blob(&likely)).unwrap(), old);
+    }
+
+    #[test]
+    fn storing_sound_bytes_heals_a_damaged_blob() {
+        let fixture = Fixture::new();
+        let (digest, _) = fixture.archive.put_bytes(b"content").unwrap();
+        for damage in [&b"contenX"[..], b"cont", b""] {
+            fs::remove_file(fixture.blob(&digest)).unwrap();
+            fs::write(fixture.blob(&digest), damage).unwrap();
+            fixture.archive.put_bytes(b"content").unwrap();
+            assert_eq!(fs::read(fixture.blob(&digest)).unwrap(), b"content");
+        }
+    }
+
+    #[test]
+    fn a_damaged_blob_is_noticed_while_it_is_copied() {
+        let fixture = Fixture::new();
+        let (digest, _) = fixture.archive.put_bytes(b"content").unwrap();
+        let mut out = Vec::new();
+        assert_eq!(fixture.archive.copy_blob(&digest, &mut out).unwrap(), 7);
+        fs::remove_file(fixture.blob(&digest)).unwrap();
+        fs::write(fixture.blob(&digest), "contenX").unwrap();
+        let error = fixture.archive.copy_blob(&digest, &mut Vec::new()).unwrap_err();
+        assert!(matches!(error, ArchiveError::WrongDigest { .. }), "{error}");
+        fs::remove_file(fixture.blob(&digest)).unwrap();
+        let error = fixture.archive.copy_blob(&digest, &mut Vec::new()).unwrap_err();
+        assert!(matches!(error, ArchiveError::MissingBlob { .. }), "{error}");
+    }
+}

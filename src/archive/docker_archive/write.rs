@@ -1,0 +1,72 @@
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use super::super::blobs;
+use super::super::error::{ArchiveError, Result};
+use super::super::image;
+use super::super::layout::Layout;
+use super::{MANIFEST, ManifestItem};
+use crate::model::Digest;
+
+/// Writes an image as a tar. The manifest comes first, so that a reader knows what follows; the same image and tag give
+/// the same bytes.
+pub(in super::super) fn export(
+    layout: &Layout,
+    id: &Digest,
+    tag: Option<&str>,
+    out: &mut impl Write,
+) -> Result<()> {
+    let config = blobs::read_document(layout, id, "the image's configuration")?;
+    let image = image::from_config(layout, id, &config)?;
+    let layer_name = |digest: &Digest| format!("{}.tar", digest.hex());
+    let manifest = [ManifestItem {
+        config: format!("{}.json", id.hex()),
+        repo_tags: tag.map(|tag| vec![tag.to_owned()]),
+        layers: Some(image.layers.iter().map(|layer| layer_name(&layer.digest)).collect()),
+    }];
+    let manifest = serde_json::to_vec(&manifest)
+        .map_err(|e| ArchiveError::Damaged { what: MANIFEST.to_owned(), reason: e.to_string() })?;
+    write_bytes(out, MANIFEST, &manifest)?;
+    write_bytes(out, &format!("{}.json", id.hex()), &config)?;
+    let mut written = BTreeSet::new();
+    for layer in &image.layers {
+        // An image may have the same layer twice; the manifest then names one file twice.
+        if written.insert(layer.digest) {
+            write_header(out, &layer_name(&layer.digest), layer.size)?;
+            let what = format!("a layer of image {}", id.short());
+            let mut left = layer.size;
+            blobs::copy(layout, &layer.digest, &what, |bytes| {
+                // A blob that grows while it is read must not run into the next entry; its digest tells on it.
+                let fitting = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                left -= fitting as u64;
+                out.write_all(&bytes[..fitting]).map_err(ArchiveError::Output)
+            })?;
+            write_padding(out, layer.size)?;
+        }
+    }
+    out.write_all(&[0; 1024]).and_then(|()| out.flush()).map_err(ArchiveError::Output)
+}
+
+fn write_bytes(out: &mut impl Write, name: &str, bytes: &[u8]) -> Result<()> {
+    write_header(out, name, bytes.len() as u64)?;
+    out.write_all(bytes).map_err(ArchiveError::Output)?;
+    write_padding(out, bytes.len() as u64)
+}
+
+fn write_header(out: &mut impl Write, name: &str, size: u64) -> Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_path(name).map_err(ArchiveError::Output)?;
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(size);
+    header.set_cksum();
+    out.write_all(header.as_bytes()).map_err(ArchiveError::Output)
+}
+
+fn write_padding(out: &mut impl Write, size: u64) -> Result<()> {
+    let padding = (size.next_multiple_of(512) - size) as usize;
+    out.write_all(&[0; 512][..padding]).map_err(ArchiveError::Output)
+}

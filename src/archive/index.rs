@@ -1,0 +1,83 @@
+use std::fs;
+use std::io::{self, Write};
+
+use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType, SCHEMA_VERSION};
+
+use super::error::{ArchiveError, Result};
+use super::layout::{self, Layout};
+use super::lock::ArchiveLock;
+use super::manifest::{FORMAT_VERSION, annotations, canonical_json};
+use super::workspace::Workspace;
+use crate::support::fs::PathContext;
+
+/// The newest archive format that this program reads and the one that it writes.
+pub(super) const KNOWN_FORMAT: u32 = 1;
+
+/// An index that names nothing.
+pub(super) fn empty() -> Result<ImageIndex> {
+    ImageIndexBuilder::default()
+        .schema_version(SCHEMA_VERSION)
+        .media_type(MediaType::ImageIndex)
+        .manifests(Vec::new())
+        .annotations(annotations([(FORMAT_VERSION, KNOWN_FORMAT.to_string())]))
+        .build()
+        .map_err(|e| damaged(e.to_string()))
+}
+
+/// The index as it is now. Needs no lock: it is only ever replaced as a whole.
+pub(super) fn read(layout: &Layout) -> Result<ImageIndex> {
+    let path = layout.index();
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(damaged("it is missing".to_owned()));
+        }
+        Err(error) => return Err(error).at("read", &path)?,
+    };
+    let index: ImageIndex = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    if index.schema_version() != SCHEMA_VERSION {
+        return Err(damaged(format!("schema version {} is not {SCHEMA_VERSION}", index.schema_version())));
+    }
+    let version = index.annotations().as_ref().and_then(|all| all.get(FORMAT_VERSION));
+    match version {
+        Some(version) if version.parse::<u32>().is_ok_and(|v| v <= KNOWN_FORMAT) => Ok(index),
+        Some(version) => Err(ArchiveError::Newer {
+            path: layout.root().to_owned(),
+            version: version.clone(),
+            known: KNOWN_FORMAT,
+        }),
+        // Another tool's image layout: everything in it follows from the OCI specification.
+        None => Ok(index),
+    }
+}
+
+/// Changes the index as one step: what `change` leaves in the list becomes visible to readers all at once, or, if it
+/// fails, not at all. Everything that the new list names must be stored before.
+pub(super) fn update<T>(
+    layout: &Layout,
+    workspace: &Workspace,
+    change: impl FnOnce(&mut Vec<Descriptor>) -> Result<T>,
+) -> Result<T> {
+    // The workspace takes the same lock when it is made, so it comes first.
+    let temp = workspace.new_path()?;
+    let _lock = ArchiveLock::take(&layout.lock())?;
+    let mut index = read(layout)?;
+    let mut manifests = index.manifests().clone();
+    let result = change(&mut manifests)?;
+    if *index.manifests() == manifests {
+        return Ok(result);
+    }
+    index.set_manifests(manifests);
+    let mut about = index.annotations().clone().unwrap_or_default();
+    about.insert(FORMAT_VERSION.to_owned(), KNOWN_FORMAT.to_string());
+    index.set_annotations(Some(about));
+    let mut file = fs::File::create_new(&temp).at("create", &temp)?;
+    file.write_all(&canonical_json(&index)?).and_then(|()| file.sync_all()).at("write", &temp)?;
+    fs::rename(&temp, layout.index()).at("replace", layout.index())?;
+    layout::sync_dir(layout.root())?;
+    Ok(result)
+}
+
+fn damaged(reason: String) -> ArchiveError {
+    ArchiveError::Damaged { what: "index.json".to_owned(), reason }
+}

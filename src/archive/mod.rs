@@ -1,0 +1,229 @@
+//! The archive: a directory in OCI image layout that keeps images, sources, artifacts and what happened, so that they
+//! can be restored and built again when every mirror and registry is gone. `FORMAT.md`, beside this file, is the
+//! specification of what is stored.
+//!
+//! Blobs are written once and become visible only when complete; `index.json` is replaced as a whole. Several processes
+//! may write at once; readers never wait. Everything here blocks: asynchronous callers wrap it in `spawn_blocking`.
+
+mod blobs;
+mod decompress;
+mod docker_archive;
+mod error;
+mod image;
+mod index;
+mod layout;
+mod lock;
+mod manifest;
+mod restore;
+mod run;
+#[cfg(test)]
+mod testing;
+mod verify;
+mod workspace;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use blobs::BlobWriter;
+pub use error::{ArchiveError, Result};
+pub use image::{Image, Layer, RootfsSpec};
+use layout::Layout;
+pub use restore::RestoredFile;
+pub use run::{FileRole, Run, RunFile, RunSummary, TargetSummary};
+pub use verify::{Problem, ProblemKind, VerifyProgress, VerifyReport};
+pub use workspace::Swept;
+use workspace::Workspace;
+
+use crate::model::{Digest, ImageRecord, RunId, RunRecord, TargetName, TargetRecord};
+use crate::support::fs::PathContext;
+
+/// An archive in a folder. Clones share one handle; it may be used from several threads at once.
+#[derive(Clone)]
+pub struct Archive {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    layout: Layout,
+    workspace: Workspace,
+}
+
+impl std::fmt::Debug for Archive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Archive").field(&self.path()).finish()
+    }
+}
+
+impl Archive {
+    /// Opens the archive in `dir`. A folder that is no archive is [`ArchiveError::NotAnArchive`]; nothing is written.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
+        Layout::open(dir.as_ref()).map(Self::with)
+    }
+
+    /// Opens the archive in `dir`, or makes one if the folder is missing or empty. A folder that holds something else is
+    /// [`ArchiveError::Foreign`] and stays as it is.
+    pub fn open_or_create(dir: impl AsRef<Path>) -> Result<Self> {
+        Layout::open_or_create(dir.as_ref()).map(Self::with)
+    }
+
+    fn with(layout: Layout) -> Self {
+        let workspace = Workspace::new(layout.clone());
+        Self { shared: Arc::new(Shared { layout, workspace }) }
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.shared.layout
+    }
+
+    fn workspace(&self) -> &Workspace {
+        &self.shared.workspace
+    }
+
+    /// The archive's folder.
+    pub fn path(&self) -> &Path {
+        self.layout().root()
+    }
+
+    /// Stores bytes and tells their digest and size.
+    pub fn put_bytes(&self, bytes: &[u8]) -> Result<(Digest, u64)> {
+        image::put_document(self.layout(), self.workspace(), bytes)
+    }
+
+    /// Stores everything that `stream` holds and tells its digest and size. If the stream fails, nothing is stored.
+    pub fn put_stream(&self, mut stream: impl Read) -> Result<(Digest, u64)> {
+        let mut writer = BlobWriter::new(self.layout(), self.workspace(), None)?;
+        writer.write_all_of(&mut stream)?;
+        Ok(writer.finish()?.publish()?)
+    }
+
+    /// Stores a file's bytes and tells their digest and size.
+    pub fn put_file(&self, path: impl AsRef<Path>) -> Result<(Digest, u64)> {
+        let path = path.as_ref();
+        let (digest, _) = blobs::digest_file(path)?;
+        let mut file = File::open(path).at("read", path)?;
+        let likely = self.layout().blob(&digest);
+        let mut writer = BlobWriter::new(self.layout(), self.workspace(), Some(likely))?;
+        writer.write_all_of(&mut file)?;
+        Ok(writer.finish()?.publish()?)
+    }
+
+    /// Opens a blob for reading. What is read is not checked: [`Archive::copy_blob`] does that.
+    pub fn open_blob(&self, digest: &Digest) -> Result<File> {
+        blobs::open(self.layout(), digest, "a blob")
+    }
+
+    /// Copies a blob to `out`, checks its digest on the way and tells its size. When this fails with
+    /// [`ArchiveError::WrongDigest`], `out` has got wrong bytes and must be thrown away.
+    pub fn copy_blob(&self, digest: &Digest, out: &mut impl Write) -> Result<u64> {
+        let size = blobs::copy(self.layout(), digest, "a blob", |bytes| {
+            out.write_all(bytes).map_err(ArchiveError::Output)
+        })?;
+        out.flush().map_err(ArchiveError::Output)?;
+        Ok(size)
+    }
+
+    /// True when the blob is there. Its bytes are not checked.
+    pub fn has(&self, digest: &Digest) -> bool {
+        blobs::size(self.layout(), digest).is_some()
+    }
+
+    /// Stores the image of a `docker save` archive (of Docker, podman or skopeo) in one pass: its configuration byte for
+    /// byte, its layers uncompressed. Every layer must have the digest that the configuration names. Layers that are known
+    /// are read and not written. On failure nothing is stored. The image is listed by [`Archive::add_run`] or
+    /// [`Archive::add_image`].
+    pub fn import_docker_archive(&self, stream: impl Read) -> Result<Image> {
+        docker_archive::import(self.layout(), self.workspace(), stream)
+    }
+
+    /// Writes an image as a tar that `docker load` and `podman load` accept and that gives the same image id. `tag`
+    /// is `name:tag`. The same image and tag give the same bytes. When this fails, the tar has no end marker.
+    pub fn export_docker_archive(&self, id: &Digest, tag: Option<&str>, mut out: impl Write) -> Result<()> {
+        docker_archive::export(self.layout(), id, tag, &mut out)
+    }
+
+    /// Makes an image of one layer from the tar of a root file system (plain, gzip or zstd) in one pass.
+    pub fn image_from_rootfs(&self, rootfs: impl Read, spec: &RootfsSpec) -> Result<Image> {
+        image::from_rootfs(self.layout(), self.workspace(), rootfs, spec)
+    }
+
+    /// The image with this identity, if its configuration and all its layers are there.
+    pub fn image(&self, id: &Digest) -> Result<Image> {
+        let config = blobs::read_document(self.layout(), id, "the image's configuration")?;
+        image::from_config(self.layout(), id, &config)
+    }
+
+    /// Lists an image, whose blobs must be there, under its key. Idempotent; the first record of an image under a key stays.
+    pub fn add_image(&self, record: &ImageRecord) -> Result<()> {
+        let entries = image::prepare(self.layout(), self.workspace(), record)?;
+        index::update(self.layout(), self.workspace(), |index| {
+            entries.list(index);
+            Ok(())
+        })
+    }
+
+    /// The image that was listed last under `key`: the same key means that it need not be made again.
+    pub fn find_image(&self, key: &Digest) -> Result<Option<ImageRecord>> {
+        image::find(self.layout(), key)
+    }
+
+    /// Every listed image, the one that was used last at the end.
+    pub fn images(&self) -> Result<Vec<ImageRecord>> {
+        image::list(self.layout())
+    }
+
+    /// Stores a run: its record, its files and its images, whose blobs must be there. They all become visible at once. Every
+    /// artifact and log that the record names must be among `files`. Tells the digest of the run's manifest.
+    ///
+    /// Storing the same run twice changes nothing; another run with its id is [`ArchiveError::RunExists`].
+    pub fn add_run(&self, record: &RunRecord, images: &[ImageRecord], files: &[RunFile]) -> Result<Digest> {
+        run::add(self.layout(), self.workspace(), record, images, files)
+    }
+
+    /// All runs, newest first.
+    pub fn runs(&self) -> Result<Vec<RunSummary>> {
+        run::list(self.layout())
+    }
+
+    /// The run that `wanted` means: an id, the beginning of exactly one id, or `latest`.
+    pub fn run(&self, wanted: &str) -> Result<Run> {
+        run::resolve(self.layout(), wanted)
+    }
+
+    /// The newest run with a target whose build passed under this key. Reads the index and one run.
+    pub fn find_build(&self, build_key: &Digest) -> Result<Option<(RunId, TargetRecord)>> {
+        run::find_key(self.layout(), run::Purpose::Build, build_key)
+    }
+
+    /// The newest run with a target whose verify stage passed under this key. Reads the index and one run.
+    pub fn find_verify(&self, verify_key: &Digest) -> Result<Option<(RunId, TargetRecord)>> {
+        run::find_key(self.layout(), run::Purpose::Verify, verify_key)
+    }
+
+    /// Writes the artifacts of a run below `dest`, as `dest/TARGET/NAME` ([`RunFile::path`]); of all targets, if `targets`
+    /// is empty. Every file appears complete and checked, or not at all. A file that is there already with the same bytes
+    /// is left alone; one with other bytes is [`ArchiveError::WouldOverwrite`].
+    pub fn restore_files(
+        &self,
+        run: &Run,
+        targets: &[TargetName],
+        dest: impl AsRef<Path>,
+    ) -> Result<Vec<RestoredFile>> {
+        restore::files(self.layout(), run, targets, dest.as_ref())
+    }
+
+    /// Removes what writers left behind that died. Writers that live are not disturbed.
+    pub fn sweep(&self) -> Result<Swept> {
+        Ok(workspace::sweep(self.layout())?)
+    }
+}
+
+/// Checks everything that the archive in `dir` refers to: that it is there, has the right size and the right bytes, and
+/// that every reference resolves. Reads all of it; `progress` is called as it goes on. What is wrong is data; an error
+/// means that the check could not be made.
+///
+/// This takes a folder and not an [`Archive`], because an archive that is damaged enough cannot be opened.
+pub fn verify(dir: impl AsRef<Path>, progress: impl FnMut(VerifyProgress)) -> Result<VerifyReport> {
+    verify::verify(dir.as_ref(), progress)
+}

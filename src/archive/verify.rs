@@ -1,0 +1,597 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
+use serde::Serialize;
+
+use super::blobs;
+use super::error::{ArchiveError, Result};
+use super::image::ImageConfig;
+use super::index;
+use super::layout::Layout;
+use super::manifest::{IMAGE_ID, IMAGE_KEY, IMAGE_RECORD, RUN, RUN_ID, annotation, digest_of, is_artifact};
+use super::run;
+use crate::model::{Digest, ImageRecord, RunId, RunRecord};
+use crate::support::fs::PathContext;
+
+/// How deep indexes may be nested.
+const MAX_DEPTH: usize = 4;
+
+/// What verify found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    /// Everything that is wrong.
+    pub problems: Vec<Problem>,
+    /// Runs that the index lists.
+    pub runs: u64,
+    /// Images that the index lists.
+    pub images: u64,
+    /// Blobs that were checked.
+    pub blobs: u64,
+    /// Bytes of the blobs that were checked.
+    pub bytes: u64,
+    /// Blobs that nothing refers to: what runs left that never ended. No problem.
+    pub unreferenced_blobs: u64,
+    /// Bytes of the blobs that nothing refers to.
+    pub unreferenced_bytes: u64,
+}
+
+impl VerifyReport {
+    /// True when nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// Something that is wrong with an archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What kind of damage it is.
+    pub kind: ProblemKind,
+    /// What is wrong, as a sentence that names the object.
+    pub message: String,
+    /// The blob that is damaged or missing, if it is one.
+    pub blob: Option<Digest>,
+    /// The runs that cannot be restored in full because of it.
+    pub runs: Vec<RunId>,
+    /// The images that cannot be restored because of it, by identity.
+    pub images: Vec<Digest>,
+}
+
+/// The kinds of damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ProblemKind {
+    /// `oci-layout` cannot be read.
+    Layout,
+    /// `index.json` cannot be read.
+    Index,
+    /// A blob is not there.
+    Missing,
+    /// A blob is shorter or longer than it should be.
+    Size,
+    /// A blob's bytes are not those that its name says.
+    Digest,
+    /// A document does not say what it must.
+    Document,
+    /// A reference leads nowhere.
+    Reference,
+}
+
+/// How far verify is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifyProgress {
+    /// Bytes that were checked.
+    pub done: u64,
+    /// Bytes to check.
+    pub total: u64,
+}
+
+/// Who refers to a blob.
+#[derive(Clone, Debug, Default)]
+struct Users {
+    runs: BTreeSet<RunId>,
+    images: BTreeSet<Digest>,
+}
+
+impl Users {
+    fn run(id: &RunId) -> Self {
+        Self { runs: BTreeSet::from([id.clone()]), images: BTreeSet::new() }
+    }
+
+    fn image(id: Digest) -> Self {
+        Self { runs: BTreeSet::new(), images: BTreeSet::from([id]) }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.runs.extend(other.runs.iter().cloned());
+        self.images.extend(other.images.iter().copied());
+    }
+}
+
+/// A blob that something refers to.
+struct Use {
+    what: String,
+    size: u64,
+    users: Users,
+}
+
+struct Verifier<'a> {
+    layout: &'a Layout,
+    uses: BTreeMap<Digest, Use>,
+    /// Image manifests and everything that each needs, itself included.
+    image_manifests: BTreeMap<Digest, Vec<Digest>>,
+    report: VerifyReport,
+}
+
+pub(super) fn verify(dir: &Path, mut progress: impl FnMut(VerifyProgress)) -> Result<VerifyReport> {
+    let layout = Layout::at(dir);
+    let mut verifier = Verifier {
+        layout: &layout,
+        uses: BTreeMap::new(),
+        image_manifests: BTreeMap::new(),
+        report: VerifyReport::default(),
+    };
+    let present = present(&layout)?;
+    if let Err(error) = layout.check() {
+        match error {
+            ArchiveError::NotAnArchive { .. } if present.is_empty() && !layout.index().exists() => {
+                return Err(error);
+            }
+            ArchiveError::NotAnArchive { .. } => {
+                verifier.problem(
+                    ProblemKind::Layout,
+                    "oci-layout is missing".to_owned(),
+                    None,
+                    &Users::default(),
+                );
+            }
+            ArchiveError::Fs(_) => return Err(error),
+            other => verifier.problem(ProblemKind::Layout, other.to_string(), None, &Users::default()),
+        }
+    }
+    match index::read(&layout) {
+        Ok(index) => verifier.walk(&index),
+        Err(error @ ArchiveError::Damaged { .. }) => {
+            verifier.problem(ProblemKind::Index, error.to_string(), None, &Users::default());
+            // Without the index every blob still says by its name what it should hold.
+            for (digest, size) in &present {
+                verifier.refer(*digest, *size, "a blob", &Users::default());
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    for (digest, size) in &present {
+        if !verifier.uses.contains_key(digest) {
+            verifier.report.unreferenced_blobs += 1;
+            verifier.report.unreferenced_bytes += size;
+        }
+    }
+    verifier.check_blobs(&mut progress)?;
+    Ok(verifier.report)
+}
+
+/// The blobs that are there, and their sizes.
+fn present(layout: &Layout) -> Result<BTreeMap<Digest, u64>> {
+    let dir = layout.blobs();
+    let mut present = BTreeMap::new();
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(present),
+        Err(error) => return Err(error).at("list", &dir)?,
+    };
+    for entry in entries {
+        let entry = entry.at("list", &dir)?;
+        let digest = entry.file_name().to_str().and_then(|name| Digest::from_hex(name).ok());
+        if let Some(digest) = digest
+            && let Some(size) = blobs::size(layout, &digest)
+        {
+            present.insert(digest, size);
+        }
+    }
+    Ok(present)
+}
+
+impl Verifier<'_> {
+    fn problem(&mut self, kind: ProblemKind, message: String, blob: Option<Digest>, users: &Users) {
+        self.report.problems.push(Problem {
+            kind,
+            message,
+            blob,
+            runs: users.runs.iter().cloned().collect(),
+            images: users.images.iter().copied().collect(),
+        });
+    }
+
+    /// Notes that a blob is needed, and by whom.
+    fn refer(&mut self, digest: Digest, size: u64, what: &str, users: &Users) {
+        let known = self.uses.entry(digest).or_insert_with(|| Use {
+            what: what.to_owned(),
+            size,
+            users: Users::default(),
+        });
+        known.users.add(users);
+        if known.size != size {
+            let message = format!("two references give {what} {digest} different sizes");
+            self.problem(ProblemKind::Reference, message, Some(digest), users);
+        }
+    }
+
+    fn refer_to(&mut self, descriptor: &Descriptor, what: &str, users: &Users) -> Option<Digest> {
+        match digest_of(descriptor) {
+            Some(digest) => {
+                self.refer(digest, descriptor.size(), what, users);
+                Some(digest)
+            }
+            None => {
+                let message =
+                    format!("{what} is named by a digest that is no sha256: {}", descriptor.digest());
+                self.problem(ProblemKind::Reference, message, None, users);
+                None
+            }
+        }
+    }
+
+    /// A document that is needed. `None` if its bytes are wrong, which the check of all blobs will tell.
+    fn document(&self, digest: &Digest) -> Option<Vec<u8>> {
+        blobs::read_document(self.layout, digest, "a document").ok()
+    }
+
+    fn parse<T: serde::de::DeserializeOwned>(
+        &mut self,
+        digest: &Digest,
+        what: &str,
+        users: &Users,
+    ) -> Option<T> {
+        let bytes = self.document(digest)?;
+        match serde_json::from_slice(&bytes) {
+            Ok(document) => Some(document),
+            Err(error) => {
+                let message = format!("{what} {digest} cannot be read: {error}");
+                self.problem(ProblemKind::Document, message, Some(*digest), users);
+                None
+            }
+        }
+    }
+
+    fn walk(&mut self, index: &ImageIndex) {
+        let mut later = Vec::new();
+        self.walk_manifests(index.manifests(), MAX_DEPTH, &mut later);
+        // Runs and records refer to images, so all images come first.
+        for (entry, digest, manifest) in later {
+            if is_artifact(&manifest, RUN) {
+                self.walk_run(&entry, &digest, &manifest);
+            } else {
+                self.walk_record(&entry, &digest, &manifest);
+            }
+        }
+    }
+
+    fn walk_manifests(
+        &mut self,
+        entries: &[Descriptor],
+        depth: usize,
+        later: &mut Vec<(Descriptor, Digest, ImageManifest)>,
+    ) {
+        for entry in entries {
+            let users = users_of(entry);
+            let Some(digest) = self.refer_to(entry, "a manifest", &users) else { continue };
+            match entry.media_type() {
+                MediaType::ImageManifest => {
+                    let Some(manifest): Option<ImageManifest> = self.parse(&digest, "the manifest", &users)
+                    else {
+                        continue;
+                    };
+                    if is_artifact(&manifest, RUN) || is_artifact(&manifest, IMAGE_RECORD) {
+                        later.push((entry.clone(), digest, manifest));
+                    } else {
+                        self.walk_image(digest, &manifest);
+                    }
+                }
+                MediaType::ImageIndex if depth > 0 => {
+                    if let Some(nested) = self.parse::<ImageIndex>(&digest, "the index", &users) {
+                        self.walk_manifests(nested.manifests(), depth - 1, later);
+                    }
+                }
+                // Something of another tool's: its bytes are checked.
+                _ => {}
+            }
+        }
+    }
+
+    fn walk_image(&mut self, digest: Digest, manifest: &ImageManifest) {
+        if self.image_manifests.contains_key(&digest) {
+            return;
+        }
+        self.report.images += 1;
+        let id = digest_of(manifest.config());
+        let users = id.map(Users::image).unwrap_or_default();
+        let mut needs = vec![digest];
+        self.uses.get_mut(&digest).into_iter().for_each(|manifest| manifest.users.add(&users));
+        needs.extend(self.refer_to(manifest.config(), "an image configuration", &users));
+        for layer in manifest.layers() {
+            needs.extend(self.refer_to(layer, "a layer", &users));
+        }
+        self.image_manifests.insert(digest, needs);
+        let is_image = *manifest.config().media_type() == MediaType::ImageConfig;
+        let uncompressed = manifest.layers().iter().all(|layer| *layer.media_type() == MediaType::ImageLayer);
+        if let Some(id) = id.filter(|_| is_image && uncompressed)
+            && let Some(config) = self.parse::<ImageConfig>(&id, "the image configuration", &users)
+            && !manifest.layers().iter().map(digest_of).eq(config.layers().iter().copied().map(Some))
+        {
+            let message = format!("the manifest {digest} and its configuration name different layers");
+            self.problem(ProblemKind::Reference, message, Some(digest), &users);
+        }
+    }
+
+    fn walk_record(&mut self, entry: &Descriptor, digest: &Digest, manifest: &ImageManifest) {
+        let image = annotation(entry, IMAGE_ID).and_then(|id| id.parse().ok());
+        let users = image.map(Users::image).unwrap_or_default();
+        self.refer_to(manifest.config(), "the empty configuration", &users);
+        let mut records = Vec::new();
+        for layer in manifest.layers() {
+            records.extend(self.refer_to(layer, "an image record", &users));
+        }
+        let subject = manifest.subject().as_ref().and_then(digest_of);
+        if !subject.is_some_and(|subject| self.image_manifests.contains_key(&subject)) {
+            let message = format!("the image record {digest} refers to an image that is not listed");
+            self.problem(ProblemKind::Reference, message, Some(*digest), &users);
+        }
+        let Some(record) = records.first() else {
+            let message = format!("the manifest {digest} names no image record");
+            return self.problem(ProblemKind::Document, message, Some(*digest), &users);
+        };
+        if let Some(found) = self.parse::<ImageRecord>(record, "the image record", &users) {
+            let listed = annotation(entry, IMAGE_KEY).and_then(|key| key.parse().ok());
+            if (Some(found.id), Some(found.key)) != (image, listed) {
+                let message = format!("the image record {record} is listed under another image or key");
+                self.problem(ProblemKind::Document, message, Some(*record), &users);
+            }
+        }
+    }
+
+    fn walk_run(&mut self, entry: &Descriptor, digest: &Digest, manifest: &ImageManifest) {
+        self.report.runs += 1;
+        let users = users_of(entry);
+        self.refer_to(manifest.config(), "the empty configuration", &users);
+        for layer in manifest.layers() {
+            let title = annotation(layer, oci_spec::image::ANNOTATION_TITLE).unwrap_or("a file").to_owned();
+            self.refer_to(layer, &title, &users);
+        }
+        let files = match run::files(manifest) {
+            Ok(files) => files.into_iter().map(|file| file.digest).collect(),
+            Err(error) => {
+                self.problem(ProblemKind::Document, format!("{digest}: {error}"), Some(*digest), &users);
+                BTreeSet::new()
+            }
+        };
+        for image in run::images(manifest) {
+            let Some(needs) = self.image_manifests.get(&image).cloned() else {
+                let message =
+                    format!("{} refers to the image manifest {image}, which is not listed", name(entry));
+                self.problem(ProblemKind::Reference, message, Some(image), &users);
+                continue;
+            };
+            for blob in needs {
+                self.uses.get_mut(&blob).into_iter().for_each(|blob| blob.users.add(&users));
+            }
+        }
+        let Some(record) = run::record_digest(manifest) else {
+            let message = format!("{} has no run record", name(entry));
+            return self.problem(ProblemKind::Document, message, Some(*digest), &users);
+        };
+        let Some(parsed) = self.parse::<RunRecord>(&record, "the run record", &users) else { return };
+        if annotation(entry, RUN_ID) != Some(parsed.id.as_str()) {
+            let message = format!("{} is listed under another id than its record says", name(entry));
+            self.problem(ProblemKind::Document, message, Some(record), &users);
+        }
+        for (named, file) in run::named_files(&parsed).filter(|(named, _)| !files.contains(named)) {
+            let message = format!("the record of {} names {file}, which is not stored with it", name(entry));
+            self.problem(ProblemKind::Reference, message, Some(*named), &users);
+        }
+    }
+
+    /// Reads every blob that something refers to.
+    fn check_blobs(&mut self, progress: &mut impl FnMut(VerifyProgress)) -> Result<()> {
+        let total = self.uses.values().map(|blob| blob.size).fold(0, u64::saturating_add);
+        let mut done = 0;
+        for (digest, blob) in std::mem::take(&mut self.uses) {
+            let Use { what, size, users } = blob;
+            let result = match blobs::size(self.layout, &digest) {
+                None => {
+                    let message = format!("{what} {digest} is missing");
+                    self.problem(ProblemKind::Missing, message, Some(digest), &users);
+                    continue;
+                }
+                Some(found) if found != size => {
+                    let message = format!("{what} {digest} has {found} bytes instead of {size}");
+                    self.problem(ProblemKind::Size, message, Some(digest), &users);
+                    continue;
+                }
+                Some(_) => blobs::copy(self.layout, &digest, &what, |bytes| {
+                    done += bytes.len() as u64;
+                    progress(VerifyProgress { done, total });
+                    Ok(())
+                }),
+            };
+            self.report.blobs += 1;
+            self.report.bytes += size;
+            match result {
+                Ok(_) => {}
+                Err(ArchiveError::WrongDigest { found, .. }) => {
+                    let message = format!("{what} {digest} is damaged: its bytes have the digest {found}");
+                    self.problem(ProblemKind::Digest, message, Some(digest), &users);
+                }
+                // A sector that cannot be read is damage, too.
+                Err(ArchiveError::Fs(error)) => {
+                    let message = format!("{what} {digest} cannot be read: {}", error.source);
+                    self.problem(ProblemKind::Digest, message, Some(digest), &users);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Who is affected, as far as the entry of the index tells.
+fn users_of(entry: &Descriptor) -> Users {
+    if let Some(id) = run::run_id(entry) {
+        return Users::run(&id);
+    }
+    let image = annotation(entry, IMAGE_ID).and_then(|id| id.parse().ok());
+    image.map(Users::image).unwrap_or_default()
+}
+
+fn name(entry: &Descriptor) -> String {
+    annotation(entry, RUN_ID).map_or_else(|| "a run".to_owned(), |id| format!("run {id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Fixture, image_record};
+    use super::*;
+
+    /// Replaces the bytes of a blob, which is read-only.
+    fn rewrite(fixture: &Fixture, digest: &Digest, bytes: &[u8]) {
+        fs::remove_file(fixture.blob(digest)).unwrap();
+        fs::write(fixture.blob(digest), bytes).unwrap();
+    }
+
+    fn only_problem(fixture: &Fixture) -> Problem {
+        let mut problems = fixture.verify().problems;
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems.remove(0)
+    }
+
+    #[test]
+    fn an_empty_archive_is_sound_and_a_folder_that_is_none_is_an_error() {
+        let fixture = Fixture::new();
+        assert_eq!(fixture.verify(), VerifyReport::default());
+        assert!(matches!(verify(fixture.dir.path(), |_| ()).unwrap_err(), ArchiveError::NotAnArchive { .. }));
+    }
+
+    #[test]
+    fn progress_ends_where_everything_is_checked() {
+        let fixture = Fixture::new();
+        fixture.add_run(1);
+        let mut last = VerifyProgress { done: 0, total: 0 };
+        let report = verify(fixture.archive.path(), |now| {
+            assert!(now.done > last.done);
+            last = now;
+        });
+        assert_eq!((last.done, last.total), (report.as_ref().unwrap().bytes, report.unwrap().bytes));
+    }
+
+    #[test]
+    fn a_flipped_bit_is_found_in_every_blob_and_names_the_run() {
+        let fixture = Fixture::new();
+        let record = fixture.add_run(1);
+        for name in fixture.blobs() {
+            let digest = Digest::from_hex(&name).unwrap();
+            let sound = fs::read(fixture.blob(&digest)).unwrap();
+            let mut flipped = sound.clone();
+            let middle = flipped.len() / 2;
+            flipped[middle] ^= 4;
+            rewrite(&fixture, &digest, &flipped);
+            let problems = fixture.verify().problems;
+            let found = problems.iter().find(|problem| problem.blob == Some(digest)).unwrap();
+            assert_eq!(found.kind, ProblemKind::Digest, "{found:?}");
+            assert!(!found.runs.is_empty() || !found.images.is_empty(), "{found:?}");
+            rewrite(&fixture, &digest, &sound);
+        }
+        let layer = record.images[0].layers[0];
+        let sound = fs::read(fixture.blob(&layer)).unwrap();
+        rewrite(&fixture, &layer, &vec![0; sound.len()]);
+        let problem = only_problem(&fixture);
+        assert_eq!((problem.runs, problem.images), (vec![record.id], vec![record.images[0].id]));
+    }
+
+    #[test]
+    fn truncated_and_missing_blobs_are_found() {
+        let fixture = Fixture::new();
+        let record = fixture.add_run(1);
+        let artifact = record.targets[0].artifacts[0].digest;
+        rewrite(&fixture, &artifact, b"pack");
+        let problem = only_problem(&fixture);
+        assert_eq!((problem.kind, problem.blob), (ProblemKind::Size, Some(artifact)));
+        assert!(problem.message.contains("debian-12_deb/hostpulse_1.0_amd64.deb"), "{}", problem.message);
+        for digest in [artifact, record.images[0].layers[0], record.images[0].id] {
+            let sound = fs::read(fixture.blob(&digest)).unwrap();
+            fs::remove_file(fixture.blob(&digest)).unwrap();
+            let found = fixture.verify().problems;
+            let found = found.iter().find(|problem| problem.blob == Some(digest)).unwrap();
+            assert_eq!((found.kind, &found.runs), (ProblemKind::Missing, &vec![record.id.clone()]));
+            fs::write(fixture.blob(&digest), if digest == artifact { &b"package 1"[..] } else { &sound })
+                .unwrap();
+        }
+        assert!(fixture.verify().is_sound());
+    }
+
+    #[test]
+    fn a_damaged_index_is_a_problem_and_the_blobs_are_checked_by_their_names() {
+        let fixture = Fixture::new();
+        let record = fixture.add_run(1);
+        rewrite(&fixture, &record.images[0].layers[0], b"?");
+        for damage in [&b""[..], b"{", b"[]", b"\xff\xff", br#"{"schemaVersion":1,"manifests":[]}"#] {
+            fs::write(fixture.archive.layout().index(), damage).unwrap();
+            let kinds: Vec<ProblemKind> = fixture.verify().problems.iter().map(|found| found.kind).collect();
+            assert_eq!(kinds, [ProblemKind::Index, ProblemKind::Digest]);
+        }
+        fs::remove_file(fixture.archive.layout().index()).unwrap();
+        assert_eq!(fixture.verify().problems[0].kind, ProblemKind::Index);
+    }
+
+    #[test]
+    fn a_damaged_layout_marker_is_a_problem() {
+        let fixture = Fixture::new();
+        fixture.add_run(1);
+        for damage in [&b""[..], b"{}", br#"{"imageLayoutVersion":"9"}"#] {
+            fs::write(fixture.archive.layout().marker(), damage).unwrap();
+            assert_eq!(only_problem(&fixture).kind, ProblemKind::Layout);
+        }
+        fs::remove_file(fixture.archive.layout().marker()).unwrap();
+        assert_eq!(only_problem(&fixture).kind, ProblemKind::Layout);
+    }
+
+    #[test]
+    fn a_run_whose_image_is_not_listed_is_found() {
+        let fixture = Fixture::new();
+        let record = fixture.add_run(1);
+        index::update(fixture.archive.layout(), fixture.archive.workspace(), |entries| {
+            entries.retain(|entry| run::run_id(entry).is_some());
+            Ok(())
+        })
+        .unwrap();
+        let problem = only_problem(&fixture);
+        assert_eq!((problem.kind, problem.runs), (ProblemKind::Reference, vec![record.id]));
+    }
+
+    #[test]
+    fn an_entry_that_says_something_else_than_its_record_is_found() {
+        let fixture = Fixture::new();
+        fixture.add_run(1);
+        let path = fixture.archive.layout().index();
+        let text = fs::read_to_string(&path).unwrap();
+        let key = Digest::of("key").to_string();
+        assert!(text.contains(&key));
+        fs::write(&path, text.replace(&key, &Digest::of("other").to_string())).unwrap();
+        assert_eq!(only_problem(&fixture).kind, ProblemKind::Document);
+        fs::write(&path, text.replace("20231114-221321", "20231114-221322")).unwrap();
+        assert_eq!(only_problem(&fixture).kind, ProblemKind::Document);
+    }
+
+    #[test]
+    fn blobs_that_nothing_refers_to_are_counted_and_no_problem() {
+        let fixture = Fixture::new();
+        fixture.archive.add_image(&image_record(&fixture.image("1"), "key")).unwrap();
+        fixture.archive.put_bytes(b"12345").unwrap();
+        fs::write(fixture.archive.layout().blobs().join("not-a-digest"), "x").unwrap();
+        let report = fixture.verify();
+        assert!(report.is_sound());
+        assert_eq!((report.unreferenced_blobs, report.unreferenced_bytes), (1, 5));
+    }
+}

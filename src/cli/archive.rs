@@ -1,0 +1,159 @@
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::{ArchiveCommand, Common, OutputFormat, RestoreArguments};
+use super::context;
+use super::error::CliError;
+use crate::archive::{Archive, Run};
+use crate::model::ImageRole;
+use crate::report;
+use crate::stage::load_image;
+
+/// `packhold archive`
+pub(super) async fn archive(common: &Common, command: ArchiveCommand) -> Result<u8, CliError> {
+    match command {
+        ArchiveCommand::List => list(common, &context::existing_archive(common)?),
+        ArchiveCommand::Show { run } => {
+            let archive = context::existing_archive(common)?;
+            show(common, &archive.run(&run)?);
+            Ok(0)
+        }
+        ArchiveCommand::Verify => verify(common),
+        ArchiveCommand::Restore(arguments) => restore(common, arguments).await,
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) {
+    println!("{}", serde_json::to_string(value).unwrap_or_default());
+}
+
+fn list(common: &Common, archive: &Archive) -> Result<u8, CliError> {
+    let runs = archive.runs()?;
+    if common.format == OutputFormat::Json {
+        runs.iter().for_each(json);
+        return Ok(0);
+    }
+    if runs.is_empty() {
+        println!("no runs in {}", archive.path().display());
+    }
+    for run in runs {
+        let targets: Vec<String> =
+            run.targets.iter().map(|target| format!("{} {}", target.target, target.outcome)).collect();
+        println!("{}  {} {}  {}  [{}]", run.id, run.package, run.version, run.outcome, targets.join(", "));
+    }
+    Ok(0)
+}
+
+fn show(common: &Common, run: &Run) {
+    if common.format == OutputFormat::Json {
+        json(&run.record);
+        return;
+    }
+    let record = &run.record;
+    println!("{}", report::summary(record, &report::Tails::new()).trim_end());
+    println!(
+        "\nsource  {} at {} (sha256:{})",
+        record.source.repository,
+        record.source.commit,
+        record.source.tree.hex()
+    );
+    println!("built by packhold {} on {} {}", record.tool.version, record.engine.kind, record.engine.version);
+    println!("\nimages");
+    for image in &record.images {
+        println!(
+            "  {:<8} {:<20} {}  {} packages, from: {}",
+            image.role,
+            image.builder,
+            image.id,
+            image.packages.len(),
+            image.obtained
+        );
+    }
+    println!("\nfiles");
+    for file in &run.files {
+        println!("  {:<9} {:>10}  {}", file.role, report::bytes(file.size), file.path());
+    }
+    println!("\nrestore files:  packhold archive restore {} --to DIR", record.id);
+    if let Some(target) = record.targets.first().filter(|_| !run.images.is_empty()) {
+        println!(
+            "restore image:  packhold archive restore {} --target {} --image deps --as NAME:TAG",
+            record.id, target.target
+        );
+    }
+}
+
+fn verify(common: &Common) -> Result<u8, CliError> {
+    let path = context::archive_path(common);
+    let bar = if std::io::stderr().is_terminal() && common.format == OutputFormat::Auto {
+        let style = ProgressStyle::with_template("{bar:30} {binary_bytes}/{binary_total_bytes} {eta}");
+        ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    } else {
+        ProgressBar::hidden()
+    };
+    let report = crate::archive::verify(&path, |progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    })?;
+    bar.finish_and_clear();
+    if common.format == OutputFormat::Json {
+        json(&report);
+    } else {
+        for problem in &report.problems {
+            println!("damaged: {}", problem.message);
+            let runs: Vec<String> = problem.runs.iter().map(ToString::to_string).collect();
+            if !runs.is_empty() {
+                println!("  touches the runs {}", runs.join(", "));
+            }
+        }
+        println!(
+            "{}: {} runs, {} images, {} blobs, {} checked{}",
+            if report.is_sound() { "sound" } else { "damaged" },
+            report.runs,
+            report.images,
+            report.blobs,
+            report::bytes(report.bytes),
+            match report.unreferenced_blobs {
+                0 => String::new(),
+                n => format!("; {n} blobs ({}) belong to no run", report::bytes(report.unreferenced_bytes)),
+            }
+        );
+    }
+    Ok(if report.is_sound() { 0 } else { 3 })
+}
+
+async fn restore(common: &Common, arguments: RestoreArguments) -> Result<u8, CliError> {
+    let archive = context::existing_archive(common)?;
+    let run = archive.run(&arguments.run)?;
+    if let Some(folder) = &arguments.to {
+        for restored in archive.restore_files(&run, &arguments.targets, folder)? {
+            let note = if restored.already_there { " (was there)" } else { "" };
+            println!("{}  {}{note}", restored.file.digest.hex(), restored.path.display());
+        }
+    }
+    if let (Some(image), Some(name)) = (arguments.image, &arguments.name) {
+        let role = ImageRole::from(image);
+        let [target] = &arguments.targets[..] else {
+            let known: Vec<String> = run.record.targets.iter().map(|t| t.target.to_string()).collect();
+            return Err(CliError::Usage {
+                message: "an image belongs to one target".to_owned(),
+                hint: format!("add --target with one of {}", known.join(", ")),
+            });
+        };
+        let ids = run.record.targets.iter().find(|t| t.target == *target).map(|t| t.images.clone());
+        let ids = ids.ok_or_else(|| CliError::Usage {
+            message: format!("run {} has no target `{target}`", run.record.id),
+            hint: format!("`packhold archive show {}` lists its targets", run.record.id),
+        })?;
+        let found = run.record.images.iter().find(|image| image.role == role && ids.contains(&image.id));
+        let found = found.ok_or_else(|| CliError::Usage {
+            message: format!("run {} has no {role} image for {target}", run.record.id),
+            hint: "it may have ended before the image was made".to_owned(),
+        })?;
+        archive.image(&found.id)?;
+        let engine = context::engine(arguments.engine.engine).await?;
+        let loaded = load_image(engine.as_ref(), &archive, found.id, name).await?;
+        println!("{} is {name} in the engine", loaded.id);
+    }
+    Ok(0)
+}

@@ -1,0 +1,182 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::{ImageRole, TargetName};
+
+/// Turns a git commit into deb and rpm packages: builds them in disposable containers, proves that they install, and
+/// archives images and artifacts so that they can be had again a year later.
+#[derive(Debug, Parser)]
+#[command(
+    name = "packhold",
+    version,
+    after_help = "Exit codes: 0 done, 1 a package failed, 2 usage or configuration, 3 infrastructure, 130 interrupted."
+)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Common {
+    /// The archive's folder [default: packhold/archive in the XDG data folder]
+    #[arg(long, global = true, env = "PACKHOLD_ARCHIVE", value_name = "DIR")]
+    pub archive: Option<PathBuf>,
+    /// How to show what happens: a live board on a terminal and plain lines elsewhere, plain lines, or JSON events
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub format: OutputFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum OutputFormat {
+    #[default]
+    Auto,
+    Plain,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Build, verify and archive the packages of a commit
+    Run(RunArguments),
+    /// Say what a run would do, and why
+    Plan(RunArguments),
+    /// Print the logs of an archived run
+    Log(LogArguments),
+    /// List, show, check and restore what is archived
+    #[command(subcommand)]
+    Archive(ArchiveCommand),
+    /// Check engine, disk, tools, mirror and name resolution
+    Doctor(EngineArguments),
+    /// Remove what killed runs left: containers and temporary folders
+    Clean(EngineArguments),
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct EngineArguments {
+    /// The container engine
+    #[arg(long, value_enum, default_value_t)]
+    pub engine: EngineChoice,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum EngineChoice {
+    /// Docker if it answers, else podman
+    #[default]
+    Auto,
+    Docker,
+    Podman,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RunArguments {
+    /// A pipeline file, or the name of a built-in pipeline [default: packhold.toml in this folder]
+    pub pipeline: Option<String>,
+    /// The git revision to build
+    #[arg(long, value_name = "REV", default_value = "HEAD")]
+    pub commit: String,
+    /// Only this target, such as debian-12/deb (may be given several times)
+    #[arg(long = "target", value_name = "TARGET")]
+    pub targets: Vec<TargetName>,
+    /// The git repository to build, a path or an address, instead of what the pipeline says
+    #[arg(long, value_name = "REPOSITORY")]
+    pub source: Option<String>,
+    #[command(flatten)]
+    pub engine: EngineArguments,
+    /// How many targets are worked on at once [default: number of cores]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Build and verify again what was done before
+    #[arg(long)]
+    pub rebuild: bool,
+    /// A folder of builders that go in front of the built-in ones
+    #[arg(long, env = "PACKHOLD_BUILDERS", value_name = "DIR")]
+    pub builders: Option<PathBuf>,
+    /// Pull base images from this registry instead of the one in their names; `none` pulls nothing
+    #[arg(long, env = "PACKHOLD_REGISTRY", value_name = "HOST")]
+    pub registry: Option<String>,
+    /// The mirror that base images are bootstrapped from
+    #[arg(long, env = "PACKHOLD_MIRROR", value_name = "URL")]
+    pub mirror: Option<String>,
+    /// Start a builder from the tar of a root file system
+    #[arg(long, value_name = "BUILDER=FILE", value_parser = builder_and_file)]
+    pub base_tar: Vec<(String, PathBuf)>,
+}
+
+fn builder_and_file(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((builder, file)) if !builder.is_empty() && !file.is_empty() => {
+            Ok((builder.to_owned(), file.into()))
+        }
+        _ => Err("write it as BUILDER=FILE, such as debian-12=root.tar".to_owned()),
+    }
+}
+
+#[derive(Args, Debug)]
+pub(super) struct LogArguments {
+    /// A run's id, the beginning of one, or `latest`
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Only the logs of this target
+    pub target: Option<TargetName>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ArchiveCommand {
+    /// List the archived runs, newest first
+    List,
+    /// Show what a run did and what is kept of it
+    Show {
+        /// A run's id, the beginning of one, or `latest`
+        #[arg(default_value = "latest")]
+        run: String,
+    },
+    /// Read everything and check it against its digests
+    Verify,
+    /// Write a run's artifacts as files, or load one of its images into the engine
+    Restore(RestoreArguments),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RestoreArguments {
+    /// A run's id, the beginning of one, or `latest`
+    pub run: String,
+    /// Only this target (may be given several times)
+    #[arg(long = "target", value_name = "TARGET")]
+    pub targets: Vec<TargetName>,
+    /// The folder that gets the artifacts
+    #[arg(long, value_name = "DIR", required_unless_present = "image")]
+    pub to: Option<PathBuf>,
+    /// Load this image of the target into the engine
+    #[arg(long, value_enum, requires = "name")]
+    pub image: Option<ImageChoice>,
+    /// The name that the loaded image gets, NAME:TAG
+    #[arg(long = "as", value_name = "NAME", id = "name")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub engine: EngineArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ImageChoice {
+    Base,
+    Builder,
+    Deps,
+}
+
+impl From<ImageChoice> for ImageRole {
+    fn from(choice: ImageChoice) -> Self {
+        match choice {
+            ImageChoice::Base => Self::Base,
+            ImageChoice::Builder => Self::Builder,
+            ImageChoice::Deps => Self::Deps,
+        }
+    }
+}

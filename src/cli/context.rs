@@ -1,0 +1,128 @@
+use std::env;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::args::{Common, EngineChoice, RunArguments};
+use super::error::CliError;
+use crate::archive::Archive;
+use crate::config::{Builders, Pipeline, PipelineFile};
+use crate::engine::Engine;
+use crate::engine::docker::Docker;
+use crate::run::{Folders, Request};
+use crate::stage::BaseChoice;
+use crate::support::fs::PathContext;
+
+/// A folder of the XDG base directory specification.
+fn xdg(variable: &str, below_home: &str) -> PathBuf {
+    let given = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/root".into()));
+    given.unwrap_or_else(|| home().join(below_home)).join("packhold")
+}
+
+/// Where caches and logs are.
+pub(super) fn folders() -> Folders {
+    Folders { cache: xdg("XDG_CACHE_HOME", ".cache"), state: xdg("XDG_STATE_HOME", ".local/state") }
+}
+
+fn archive_dir(common: &Common) -> PathBuf {
+    common.archive.clone().unwrap_or_else(|| xdg("XDG_DATA_HOME", ".local/share").join("archive"))
+}
+
+/// The archive, made if there is none.
+pub(super) fn archive(common: &Common) -> Result<Archive, CliError> {
+    Ok(Archive::open_or_create(archive_dir(common))?)
+}
+
+/// The archive, which must be there.
+pub(super) fn existing_archive(common: &Common) -> Result<Archive, CliError> {
+    Ok(Archive::open(archive_dir(common))?)
+}
+
+/// The folder of the archive, whether it is one or not.
+pub(super) fn archive_path(common: &Common) -> PathBuf {
+    archive_dir(common)
+}
+
+/// The engine that is chosen, if it answers.
+pub(super) async fn engine(choice: EngineChoice) -> Result<Arc<dyn Engine>, CliError> {
+    let host = env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let container_host = env::var("CONTAINER_HOST").ok().filter(|host| !host.is_empty());
+    let podman_socket = container_host.or_else(|| {
+        let own = runtime.map(|dir| dir.join("podman/podman.sock")).filter(|path| path.exists())?;
+        Some(format!("unix://{}", own.display()))
+    });
+    let docker = async || Docker::connect(host.as_deref()).await;
+    let podman = async || Docker::podman(podman_socket.as_deref()).await;
+    let engine = match choice {
+        EngineChoice::Docker => docker().await?,
+        EngineChoice::Podman => podman().await?,
+        EngineChoice::Auto => match docker().await {
+            Ok(engine) => engine,
+            Err(error) => podman().await.map_err(|_| error)?,
+        },
+    };
+    Ok(Arc::new(engine))
+}
+
+/// A run that the command line asks for.
+pub(super) async fn request(common: &Common, arguments: RunArguments) -> Result<Request, CliError> {
+    let current = env::current_dir().at("find", ".")?;
+    let builders = match &arguments.builders {
+        Some(folder) => Builders::with_folder(folder)?,
+        None => Builders::shipped(),
+    };
+    let file = PipelineFile::find(arguments.pipeline.as_deref(), &current)?;
+    let mut pipeline = Pipeline::parse(&file, &builders)?;
+    pipeline.select(&arguments.targets)?;
+    for (builder, _) in &arguments.base_tar {
+        builders.check_name(builder)?;
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Request {
+        pipeline,
+        file,
+        builders,
+        source: arguments.source,
+        revision: arguments.commit,
+        engine: engine(arguments.engine.engine).await?,
+        archive: archive(common)?,
+        base: BaseChoice {
+            registry: arguments.registry,
+            mirror: arguments.mirror,
+            tars: arguments.base_tar.into_iter().collect(),
+        },
+        jobs: arguments.jobs.unwrap_or(cores),
+        rebuild: arguments.rebuild,
+        folders: folders(),
+    })
+}
+
+/// A token that is cancelled by ctrl-c, SIGTERM and SIGHUP. A second ctrl-c ends the process at once.
+pub(super) fn cancelled_by_signals() -> CancellationToken {
+    use tokio::signal::unix::{SignalKind, signal};
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    tokio::spawn(async move {
+        // One channel for all kinds: what counts is how often somebody asked.
+        let (send, mut asked) = tokio::sync::mpsc::unbounded_channel();
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+            let send = send.clone();
+            if let Ok(mut signal) = signal(kind) {
+                tokio::spawn(async move {
+                    while signal.recv().await.is_some() {
+                        let _ = send.send(());
+                    }
+                });
+            }
+        }
+        asked.recv().await;
+        eprintln!("stopping: removing containers (once more to stop at once)");
+        cancel.cancel();
+        asked.recv().await;
+        std::process::exit(130);
+    });
+    token
+}

@@ -1,0 +1,70 @@
+//! The command line: one file per command. The only place that prints, reads the environment or exits.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the layer that prints")]
+
+mod archive;
+mod args;
+mod board;
+mod clean;
+mod completions;
+mod context;
+mod doctor;
+mod error;
+mod log;
+mod output;
+mod plan;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use error::CliError;
+
+/// Parses the command line, does what it says, and gives the process's exit code.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // clap prints help to standard output and errors to standard error.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_env("PACKHOLD_LOG").unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("Error: cannot start: {error}\nHint: is the limit of processes or open files reached?");
+            return ExitCode::from(3);
+        }
+    };
+    let result = runtime.block_on(dispatch(arguments));
+    // A thread that still waits for a dead engine must not hold up the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprint!("{}", error.render());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
+    let common = &arguments.common;
+    match arguments.command {
+        Command::Run(command) => run::run(common, command).await,
+        Command::Plan(command) => plan::plan(common, command).await,
+        Command::Log(command) => log::log(common, &command),
+        Command::Archive(command) => archive::archive(common, command).await,
+        Command::Doctor(command) => doctor::doctor(common, command).await,
+        Command::Clean(command) => clean::clean(common, command).await,
+        Command::Completions { shell } => {
+            completions::completions(shell);
+            Ok(0)
+        }
+    }
+}

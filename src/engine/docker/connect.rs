@@ -1,0 +1,83 @@
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bollard::{API_DEFAULT_VERSION, ClientVersion};
+
+use super::Docker;
+use super::error::unreachable;
+use crate::engine::{EngineError, EngineInfo, Result};
+
+/// How long a request may take, on an engine that is busy with others' images and containers.
+const REQUEST: Duration = Duration::from_secs(120);
+/// "No time-out", in a unit that no clock overflows on: 30 years.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+const PODMAN_SOCKET: &str = "/run/podman/podman.sock";
+
+/// The first API version with everything that is used here: Docker 20.10 (December 2020) and podman 4.
+const OLDEST: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
+
+impl Docker {
+    /// Connects to `address` in the form of `DOCKER_HOST` (`unix:///path`, `/path` or `tcp://host:port` without TLS),
+    /// or to `/var/run/docker.sock`, and agrees on an API version.
+    pub async fn connect(address: Option<&str>) -> Result<Self> {
+        Self::open("docker", address.unwrap_or(DOCKER_SOCKET)).await
+    }
+
+    /// Connects to podman's API socket at `address`, or to root's, `/run/podman/podman.sock`. A user's own is
+    /// `$XDG_RUNTIME_DIR/podman/podman.sock`; the caller, who may read the environment, names it.
+    pub async fn podman(address: Option<&str>) -> Result<Self> {
+        Self::open("podman", address.unwrap_or(PODMAN_SOCKET)).await
+    }
+
+    async fn open(kind: &str, address: &str) -> Result<Self> {
+        let gone = |error| unreachable(kind, address, Some(error));
+        let client =
+            if let Some(host) = address.strip_prefix("tcp://").or_else(|| address.strip_prefix("http://")) {
+                bollard::Docker::connect_with_http(host, REQUEST.as_secs(), API_DEFAULT_VERSION)
+            } else if let Some(path) =
+                address.strip_prefix("unix://").or(Path::new(address).is_absolute().then_some(address))
+            {
+                bollard::Docker::connect_with_unix(path, REQUEST.as_secs(), API_DEFAULT_VERSION)
+            } else {
+                return Err(EngineError::Refused {
+                    action: format!("connect to {address}"),
+                    message: "an address is unix:///path or tcp://host:port; for others, forward a socket \
+                          (`ssh -L /tmp/docker.sock:/var/run/docker.sock HOST`)"
+                        .to_owned(),
+                });
+            };
+        let quick = client.map_err(gone)?.negotiate_version().await.map_err(gone)?;
+        if quick.client_version() < OLDEST {
+            return Err(EngineError::Refused {
+                action: format!("talk to the engine at {address}"),
+                message: format!("it speaks API {}, and {OLDEST} is needed", quick.client_version()),
+            });
+        }
+        let patient = quick.clone().with_timeout(FOREVER);
+        let counters = Arc::new(Mutex::new(HashMap::new()));
+        let mut docker =
+            Self { quick, patient, kind: kind.to_owned(), address: address.to_owned(), counters };
+        docker.kind = docker.describe().await?.kind;
+        Ok(docker)
+    }
+
+    pub(super) async fn describe(&self) -> Result<EngineInfo> {
+        let fail = |error| self.error("ask the engine who it is", "engine", error);
+        let version = self.quick.version().await.map_err(fail)?;
+        let info = self.quick.info().await.map_err(fail)?;
+        let is_podman = version.components.iter().flatten().any(|part| part.name.contains("Podman"));
+        Ok(EngineInfo {
+            kind: if is_podman { "podman" } else { "docker" }.to_owned(),
+            version: version.version.unwrap_or_default(),
+            api: self.quick.client_version().to_string(),
+            arch: version.arch.unwrap_or_default(),
+            store: info.docker_root_dir.filter(|path| !path.is_empty()),
+            limits: info.memory_limit.unwrap_or(false) && info.pids_limit.unwrap_or(false),
+            isolation: true,
+        })
+    }
+}

@@ -1,0 +1,281 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bollard::body_try_stream;
+use bollard::models::{
+    ContainerConfig, ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, ResourcesUlimits,
+    RestartPolicy, RestartPolicyNameEnum,
+};
+use bollard::query_parameters::{
+    CommitContainerOptionsBuilder, ContainerArchiveInfoOptionsBuilder, CreateContainerOptionsBuilder,
+    DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    UploadToContainerOptionsBuilder,
+};
+use futures_util::StreamExt;
+
+use super::Docker;
+use super::error::{Upload, reader, status};
+use crate::engine::{
+    ByteStream, CommitSpec, ContainerId, ContainerSpec, EngineError, Found, ImageInfo, Network, Object,
+    Result,
+};
+
+/// What the first process does: it reaps. `wait` lets the shell collect the orphans it inherits, and a trap end it at
+/// once. A shell and `sleep` are in every distro's smallest image; an init of the engine's is not on every host.
+const IDLE: &str = "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done";
+
+/// The mode bit of Go's `os.FileMode` that says folder.
+const GO_MODE_DIR: u32 = 1 << 31;
+
+impl Docker {
+    pub(super) async fn find_containers(&self, label: &str) -> Result<Vec<Found>> {
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let containers =
+            self.quick.list_containers(Some(options)).await.map_err(|error| {
+                self.error(format!("list containers with the label {label}"), label, error)
+            })?;
+        Ok(containers
+            .into_iter()
+            .filter_map(|container| {
+                Some(Found::Container {
+                    id: ContainerId(container.id?),
+                    labels: container.labels.unwrap_or_default().into_iter().collect(),
+                    running: container.state.is_some_and(|state| state.to_string() == "running"),
+                })
+            })
+            .collect())
+    }
+
+    pub(super) async fn create_container(&self, spec: &ContainerSpec) -> Result<ContainerId> {
+        // In a task of its own, so that a caller who is cancelled half-way leaves no container behind.
+        let (docker, spec) = (self.clone(), spec.clone());
+        let made = tokio::spawn(async move { docker.make(&spec).await });
+        match made.await {
+            Ok(made) => Ok(made?.keep()),
+            Err(error) => Err(EngineError::Stream {
+                action: "create a container".to_owned(),
+                source: std::io::Error::other(error),
+            }),
+        }
+    }
+
+    async fn make(&self, spec: &ContainerSpec) -> Result<Made> {
+        let action = format!("create a container of {}", spec.image);
+        let name = format!(
+            "packhold-{}-{}",
+            clean_name(&spec.name_hint),
+            ulid::Ulid::generate().to_string().to_lowercase()
+        );
+        let options = CreateContainerOptionsBuilder::new().name(&name).build();
+        let created = self
+            .quick
+            .create_container(Some(options), body(spec))
+            .await
+            .map_err(|error| self.error(action.as_str(), format!("image {}", spec.image), error))?;
+        let made = Made { docker: self.clone(), id: Some(ContainerId(created.id.clone())) };
+        if let Err(error) = self.quick.start_container(&created.id, None).await {
+            let id = made.keep();
+            // The first error is the one to tell.
+            _ = self.remove_container(&id).await;
+            return Err(self.error(
+                format!("start a container of {}", spec.image),
+                format!("container {name}"),
+                error,
+            ));
+        }
+        Ok(made)
+    }
+
+    pub(super) async fn remove_container(&self, id: &ContainerId) -> Result<()> {
+        self.forget_counters(id);
+        let action = format!("remove the container {}", id.0);
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.quick.remove_container(&id.0, Some(options.clone())).await {
+                Ok(()) => return Ok(()),
+                Err(error) if status(&error) == Some(404) => return Ok(()),
+                // Somebody else removes it: it is gone when they have done it.
+                Err(error) if status(&error) == Some(409) && waited < Duration::from_secs(60) => {
+                    let pause = Duration::from_millis(100);
+                    tokio::time::sleep(pause).await;
+                    waited += pause;
+                }
+                Err(error) => return Err(self.error(action, format!("container {}", id.0), error)),
+            }
+        }
+    }
+
+    pub(super) async fn upload(&self, container: &ContainerId, path: &str, tar: ByteStream) -> Result<()> {
+        let action = format!("put files into {path}");
+        // Asked first: an engine that refuses a large upload closes the connection before its answer can be read.
+        self.require_folder(container, path).await?;
+        let (stream, upload) = Upload::new(tar);
+        let options = UploadToContainerOptionsBuilder::new().path(path).build();
+        self.patient
+            .upload_to_container(&container.0, Some(options), body_try_stream(stream))
+            .await
+            .map_err(|error| upload.explain(self, action, self.path_of(container, path), error))
+    }
+
+    async fn require_folder(&self, container: &ContainerId, path: &str) -> Result<()> {
+        let action = format!("look at {path}");
+        let options = ContainerArchiveInfoOptionsBuilder::new().path(path).build();
+        let found = self
+            .quick
+            .get_container_archive_info(&container.0, Some(options))
+            .await
+            .map_err(|error| self.error(action.as_str(), self.path_of(container, path), error))?;
+        // The mode of a symbolic link is the link's own; the engine then judges what it points to.
+        let is_link = found.file_mode & (1 << 27) != 0;
+        if found.file_mode & GO_MODE_DIR == 0 && !is_link {
+            return Err(EngineError::Refused { action, message: format!("{path} is not a folder") });
+        }
+        Ok(())
+    }
+
+    pub(super) async fn download(&self, container: &ContainerId, path: &str) -> Result<ByteStream> {
+        let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
+        let stream = self.quick.download_from_container(&container.0, Some(options));
+        // The answer is there with the first bytes.
+        let mut stream = Box::pin(stream.peekable());
+        if stream.as_mut().peek().await.is_some_and(|first| first.is_err())
+            && let Some(Err(error)) = stream.next().await
+        {
+            return Err(self.error(format!("get {path}"), self.path_of(container, path), error));
+        }
+        Ok(reader(stream))
+    }
+
+    pub(super) async fn commit_container(
+        &self,
+        container: &ContainerId,
+        spec: &CommitSpec,
+    ) -> Result<ImageInfo> {
+        let action = format!("make the image {}", spec.tag);
+        let fail = |error| self.error(action.as_str(), format!("container {}", container.0), error);
+        let Some((repo, tag)) = spec.tag.rsplit_once(':') else {
+            return Err(EngineError::Refused { action, message: "a tag has the form name:tag".to_owned() });
+        };
+        let inspected = self.quick.inspect_container(&container.0, None).await.map_err(fail)?;
+        let parent = self
+            .quick
+            .inspect_image(&inspected.image.unwrap_or_default())
+            .await
+            .ok()
+            .and_then(|image| image.config)
+            .unwrap_or_default();
+
+        // The engine adds the container's labels, which name a run and a host. They cannot be left out, but emptied.
+        let mut labels: HashMap<String, String> = inspected
+            .config
+            .and_then(|config| config.labels)
+            .unwrap_or_default()
+            .into_keys()
+            .map(|label| (label, String::new()))
+            .collect();
+        labels.extend(parent.labels.unwrap_or_default());
+        labels.extend(spec.labels.clone());
+        let shell = || vec!["/bin/sh".to_owned()];
+        let config = ContainerConfig {
+            // Not the idle loop of ours: what the parent starts.
+            cmd: Some(parent.cmd.filter(|cmd| !cmd.is_empty()).unwrap_or_else(shell)),
+            entrypoint: parent.entrypoint,
+            user: parent.user,
+            labels: Some(labels),
+            ..Default::default()
+        };
+        let options = CommitContainerOptionsBuilder::new()
+            .container(&container.0)
+            .repo(repo)
+            .tag(tag)
+            .comment(&spec.comment)
+            .pause(true)
+            .build();
+        let made = self.patient.commit_container(options, config).await.map_err(fail)?;
+        self.inspect(&made.id).await
+    }
+
+    /// Makes the words for a path that is missing.
+    fn path_of(&self, container: &ContainerId, path: &str) -> String {
+        let short = container.0.get(..12).unwrap_or(&container.0);
+        format!("path {path} in the container {short}, or no such container")
+    }
+}
+
+/// A container that nobody has been told about yet: it goes when it is dropped.
+struct Made {
+    docker: Docker,
+    id: Option<ContainerId>,
+}
+
+impl Made {
+    fn keep(mut self) -> ContainerId {
+        self.id.take().unwrap_or_else(|| ContainerId(String::new()))
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        use crate::engine::Engine;
+        if let (Some(id), Ok(runtime)) = (self.id.take(), tokio::runtime::Handle::try_current()) {
+            let docker = self.docker.clone();
+            runtime.spawn(async move {
+                if let Err(error) = docker.remove(&Object::Container(id)).await {
+                    tracing::warn!(%error, "a container whose maker was cancelled stays behind");
+                }
+            });
+        }
+    }
+}
+
+fn body(spec: &ContainerSpec) -> ContainerCreateBody {
+    let memory = i64::try_from(spec.limits.memory).unwrap_or(i64::MAX);
+    let ulimit = |name: &str, soft, hard| ResourcesUlimits {
+        name: Some(name.to_owned()),
+        soft: Some(soft),
+        hard: Some(hard),
+    };
+    ContainerCreateBody {
+        hostname: Some(spec.hostname.clone()),
+        user: Some("0:0".to_owned()),
+        entrypoint: Some(Vec::new()),
+        cmd: Some(["/bin/sh", "-c", IDLE].map(str::to_owned).to_vec()),
+        working_dir: Some("/".to_owned()),
+        image: Some(spec.image.to_string()),
+        labels: Some(spec.labels.clone().into_iter().collect()),
+        // An image's own check would run commands beside ours.
+        healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }),
+        host_config: Some(HostConfig {
+            network_mode: Some(match spec.network {
+                Network::None => "none".to_owned(),
+                Network::Outside => "default".to_owned(),
+            }),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            cap_add: Some(spec.capabilities.clone()),
+            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            ipc_mode: Some("private".to_owned()),
+            memory: Some(memory),
+            memory_swap: Some(memory),
+            pids_limit: Some(i64::from(spec.limits.processes)),
+            nano_cpus: spec.limits.cpus.map(|cpus| (cpus * 1e9) as i64),
+            // What Debian and Fedora give a service: core dumps off, and few enough files for loops over all of them.
+            ulimits: Some(vec![ulimit("core", 0, 0), ulimit("nofile", 1024, 1024)]),
+            log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
+            restart_policy: Some(RestartPolicy {
+                name: Some(RestartPolicyNameEnum::NO),
+                maximum_retry_count: None,
+            }),
+            auto_remove: Some(false),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// `hint` in the characters that a container's name may have.
+fn clean_name(hint: &str) -> String {
+    let good = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
+    hint.chars().map(good).take(80).collect()
+}

@@ -1,0 +1,119 @@
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::model::{ArtifactKind, Outcome, RunRecord, StageRecord, TargetRecord};
+
+/// The last lines of logs by the log's name, made safe to show.
+pub type Tails = BTreeMap<String, Vec<String>>;
+
+/// A size for people.
+pub fn bytes(size: u64) -> String {
+    bytesize::ByteSize::b(size).display().iec().to_string()
+}
+
+/// A duration for people: `1m 02s`, `3.4s`.
+pub fn duration(ms: u64) -> String {
+    match ms {
+        0..60_000 => format!("{}.{}s", ms / 1000, ms % 1000 / 100),
+        _ => format!("{}m {:02}s", ms / 60_000, ms / 1000 % 60),
+    }
+}
+
+/// What was built, verified and archived, and for what did not pass: where, why, and what to do. `tails` holds the
+/// last lines of the logs of failed stages.
+pub fn summary(record: &RunRecord, tails: &Tails) -> String {
+    let mut out = String::new();
+    let source = &record.source;
+    let _ = writeln!(
+        out,
+        "{} {} ({:.12}) · run {} · {}",
+        record.package,
+        source.version.describe,
+        source.commit,
+        record.id,
+        duration(record.duration_ms)
+    );
+    for stage in record.shared.iter().filter(|stage| !stage.outcome.passed()) {
+        failure(&mut out, "shared", &stage.outcome, Some(stage), tails);
+    }
+    for target in &record.targets {
+        target_summary(&mut out, target, tails);
+    }
+    for warning in &record.warnings {
+        let _ = writeln!(out, "warning: {warning}");
+    }
+    let _ = writeln!(out, "\n{}", record.outcome.summary());
+    out
+}
+
+fn target_summary(out: &mut String, target: &TargetRecord, tails: &Tails) {
+    let _ = writeln!(out, "\n{}  {}  {}", target.target, target.package_version, target.outcome.summary());
+    for stage in &target.stages {
+        if let Some(reused) = &stage.reused {
+            let _ = writeln!(out, "  {:<7} reused: {reused}", stage.stage);
+        }
+    }
+    for artifact in &target.artifacts {
+        let kind = match artifact.kind {
+            ArtifactKind::Package => "built",
+            ArtifactKind::Debug => "debug",
+            ArtifactKind::Source => "source",
+            ArtifactKind::Description => "about",
+        };
+        let digest = artifact.digest.hex();
+        let _ = writeln!(out, "  {kind:<7} {}  {}  sha256:{digest}", artifact.name, bytes(artifact.size));
+    }
+    let checks: Vec<String> = ["install", "smoke", "remove", "purge"]
+        .iter()
+        .filter_map(|scenario| {
+            let all = target.checks.iter().filter(|check| check.scenario == *scenario);
+            let (passed, count) = all.fold((0, 0), |(passed, count), check| {
+                (passed + usize::from(check.outcome.passed()), count + 1)
+            });
+            (count > 0).then(|| format!("{scenario} {passed}/{count}"))
+        })
+        .collect();
+    if !checks.is_empty() {
+        let _ = writeln!(out, "  verified {}", checks.join(", "));
+    }
+    if !target.outcome.passed() {
+        let stage = target.stages.iter().find(|stage| !stage.outcome.passed());
+        failure(out, &target.target.to_string(), &target.outcome, stage, tails);
+    }
+}
+
+fn failure(out: &mut String, who: &str, outcome: &Outcome, stage: Option<&StageRecord>, tails: &Tails) {
+    let tail = stage.and_then(|stage| stage.log.as_ref()).and_then(|log| tails.get(&log.name));
+    if let Some(lines) = tail.filter(|lines| !lines.is_empty()) {
+        for line in lines {
+            let _ = writeln!(out, "  | {line}");
+        }
+    }
+    if let Some(message) = outcome.message() {
+        let _ = writeln!(
+            out,
+            "  {}: {message}",
+            if matches!(outcome, Outcome::Skipped { .. }) { "skipped" } else { who }
+        );
+    }
+    if let Some(hint) = outcome.hint() {
+        let _ = writeln!(out, "  hint: {hint}");
+    }
+}
+
+/// Says what the archive holds of a run and how it is got back.
+pub fn archived_hint(record: &RunRecord, archive: &str) -> String {
+    format!("archived in {archive}\nrestore with: packhold archive restore {} --to DIR", record.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_durations_are_for_people() {
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(duration(3_450), "3.4s");
+        assert_eq!(duration(62_000), "1m 02s");
+    }
+}

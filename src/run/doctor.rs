@@ -1,0 +1,126 @@
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::{Folders, RunError, open_shop_for};
+use crate::archive::Archive;
+use crate::config::Builders;
+use crate::engine::Engine;
+use crate::stage::{BaseChoice, Reporter, probe};
+use std::sync::Arc;
+
+/// What was looked at, and what was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub what: String,
+    /// How it is.
+    pub state: Health,
+    /// What was found.
+    pub detail: String,
+}
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// As it should be.
+    Good,
+    /// Not looked at, or of little concern.
+    Unknown,
+    /// Work will fail.
+    Bad,
+}
+
+/// Free bytes below which a run may not get through.
+const LITTLE_SPACE: u64 = 5 << 30;
+
+/// Looks at everything that a run needs.
+pub async fn examine(
+    engine: Result<Arc<dyn Engine>, String>,
+    archive: &Archive,
+    builders: &Builders,
+    folders: &Folders,
+) -> Result<Vec<Finding>, RunError> {
+    let mut findings = Vec::new();
+    let mut say = |what: &str, state, detail: String| {
+        findings.push(Finding { what: what.to_owned(), state, detail });
+    };
+    for (program, needed) in
+        [("mmdebstrap", "base images can only be pulled"), ("setpriv", "needed by bootstraps")]
+    {
+        match tokio::process::Command::new(program).arg("--version").output().await {
+            Ok(output) => {
+                say(program, Health::Good, String::from_utf8_lossy(&output.stdout).trim().to_owned())
+            }
+            Err(_) => say(program, Health::Bad, format!("not installed: {needed}")),
+        }
+    }
+    std::fs::create_dir_all(&folders.cache).ok();
+    for (what, path) in [("disk of the archive", archive.path()), ("disk of the cache", &folders.cache)] {
+        disk(&mut say, what, path);
+    }
+    let engine = match engine {
+        Ok(engine) => engine,
+        Err(why) => {
+            say("engine", Health::Bad, why);
+            return Ok(findings);
+        }
+    };
+    let info = engine.info().await?;
+    say("engine", Health::Good, format!("{} {}, API {}, {}", info.kind, info.version, info.api, info.arch));
+    let limits = if info.limits { Health::Good } else { Health::Bad };
+    say(
+        "limits",
+        limits,
+        "memory and processes can be limited: ".to_owned() + if info.limits { "yes" } else { "no" },
+    );
+    if let Some(store) = &info.store {
+        let path = std::path::Path::new(store);
+        if path.exists() {
+            disk(&mut say, "disk of the engine", path);
+        }
+    }
+    let scratch = folders.scratch()?;
+    let (events, _nobody) = tokio::sync::mpsc::unbounded_channel();
+    let shop = open_shop_for(
+        engine,
+        archive.clone(),
+        BaseChoice::default(),
+        folders,
+        (Timestamp::now(), scratch.path()),
+        Reporter::new(events),
+        CancellationToken::new(),
+    )?;
+    let mut probed = 0;
+    for name in builders.names() {
+        let builder = builders.load(&name)?;
+        if let Some(result) = probe(&shop, &builder).await {
+            probed += 1;
+            let what = format!("network in `{name}`");
+            match result {
+                Ok(()) => say(&what, Health::Good, "names are resolved and the mirror answers".to_owned()),
+                Err(why) => say(&what, Health::Bad, why),
+            }
+        }
+    }
+    if probed == 0 {
+        let detail = "not tried: no base image is here yet; the first run makes one";
+        say("network in containers", Health::Unknown, detail.to_owned());
+    }
+    let _ = std::fs::remove_dir_all(&shop.logs);
+    Ok(findings)
+}
+
+fn disk(say: &mut impl FnMut(&str, Health, String), what: &str, path: &std::path::Path) {
+    match rustix::fs::statvfs(path) {
+        Ok(stat) => {
+            let free = stat.f_bavail * stat.f_frsize;
+            let state = if free < LITTLE_SPACE { Health::Bad } else { Health::Good };
+            say(
+                what,
+                state,
+                format!("{} free at {}", bytesize::ByteSize::b(free).display().iec(), path.display()),
+            );
+        }
+        Err(error) => say(what, Health::Bad, format!("{}: {error}", path.display())),
+    }
+}

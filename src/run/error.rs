@@ -1,0 +1,70 @@
+use crate::archive::ArchiveError;
+use crate::config::ConfigError;
+use crate::engine::EngineError;
+use crate::source::SourceError;
+use crate::support::Hint;
+use crate::support::fs::FsError;
+
+/// Why no run began.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A pipeline or builder cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The commit cannot be had.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The engine does not do its work.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The archive cannot be used.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A folder of ours cannot be used.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// The user or the system asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl RunError {
+    /// The process's exit code: 2 for bad input, 3 for infrastructure, 130 for an interruption.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 2,
+            Self::Source(
+                SourceError::NoGitCommand(_)
+                | SourceError::GitCommand { .. }
+                | SourceError::Git { .. }
+                | SourceError::Write(_)
+                | SourceError::Fs(_),
+            ) => 3,
+            Self::Source(_) => 2,
+            Self::Archive(
+                ArchiveError::NotAnArchive { .. }
+                | ArchiveError::Foreign { .. }
+                | ArchiveError::UnknownRun { .. }
+                | ArchiveError::AmbiguousRun { .. }
+                | ArchiveError::UnknownTarget { .. }
+                | ArchiveError::WouldOverwrite { .. },
+            ) => 2,
+            Self::Engine(_) | Self::Archive(_) | Self::Fs(_) => 3,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl Hint for RunError {
+    fn hint(&self) -> String {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Source(error) => error.hint(),
+            Self::Engine(error) => error.hint(),
+            Self::Archive(error) => error.hint(),
+            Self::Fs(error) => error.hint(),
+            Self::Interrupted => "run it again; what was finished is reused".to_owned(),
+        }
+    }
+}

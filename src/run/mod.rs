@@ -1,0 +1,207 @@
+//! The scheduler: a pipeline and a commit become a run record.
+//!
+//! Targets run side by side in one task; what blocks goes to threads of its own. A target's failure stops no other target.
+//! Whatever happens, what was started is removed before [`execute`] returns.
+
+mod doctor;
+mod error;
+mod folders;
+mod prepared;
+mod preview;
+mod request;
+mod source;
+mod target;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+pub use doctor::{Finding, Health, examine};
+pub use error::RunError;
+pub use folders::{Folders, Swept, sweep};
+pub use preview::{Preview, TargetPreview, preview};
+pub use request::Request;
+
+use crate::archive::Archive;
+use crate::engine::{Engine, EngineInfo};
+use crate::model::{
+    EngineRecord, Event, InfraReason, Outcome, RunId, RunRecord, Stage, TargetRecord, ToolRecord,
+};
+use crate::sandbox::reap;
+use crate::stage::{BaseChoice, Contents, ImageStore, Recorder, Reporter, Workshop, archive};
+
+/// Runs a pipeline. The result says what happened, also when nothing was built; an error means that no run began.
+pub async fn execute(
+    request: Request,
+    events: UnboundedSender<Event>,
+    cancel: CancellationToken,
+) -> Result<RunRecord, RunError> {
+    let started = Timestamp::now();
+    let start = Instant::now();
+    let engine = request.engine.info().await?;
+    let scratch = request.folders.scratch()?;
+    let shop = open_shop(&request, started, scratch.path(), Reporter::new(events), cancel)?;
+    clean_up(&request, &shop).await?;
+
+    let source = source::source(&shop, &request).await?;
+    let targets: Vec<_> = request.pipeline.targets.iter().map(|target| target.name.clone()).collect();
+    shop.reporter.say(Event::RunStarted {
+        run: shop.run.clone(),
+        package: request.pipeline.name.clone(),
+        commit: source.record.commit.clone(),
+        version: source.record.version.describe.clone(),
+        targets,
+    });
+    let mut recorder = Recorder::start(&shop, None, Stage::Source);
+    if source.record.dirty {
+        recorder.warn(format!(
+            "{} has uncommitted changes; they are not built: only the commit {:.12} is",
+            source.record.repository, source.record.commit
+        ));
+    }
+    recorder.doing(&format!("export {:.12}", source.record.commit));
+    let source_stage = recorder.finish(Outcome::Passed);
+
+    let prepared = prepared::SharedPrepare::new(&shop, &request, &source.tree)?;
+    let permits = tokio::sync::Semaphore::new(request.jobs.max(1));
+    let runs = request
+        .pipeline
+        .targets
+        .iter()
+        .map(|section| target::run(&shop, &request, &source, section, &prepared, &permits));
+    let finished = futures_util::future::join_all(runs).await;
+
+    let mut shared = vec![source_stage];
+    shared.extend(prepared.finish().await);
+    let mut targets = Vec::new();
+    let mut artifacts = BTreeMap::new();
+    for (record, folder) in finished {
+        if let Some(folder) = folder {
+            artifacts.insert(record.target.clone(), folder);
+        }
+        targets.push(record);
+    }
+    let outcome =
+        Outcome::of_all(shared.iter().map(|s| &s.outcome).chain(targets.iter().map(|t| &t.outcome)));
+    let mut record = RunRecord {
+        schema: 1,
+        id: shop.run.clone(),
+        package: request.pipeline.name.clone(),
+        pipeline: request.file.path.display().to_string(),
+        pipeline_digest: crate::model::Digest::of(&request.file.text),
+        source: source.record.clone(),
+        tool: ToolRecord { name: "packhold".into(), version: env!("CARGO_PKG_VERSION").into() },
+        engine: engine_record(engine),
+        started,
+        duration_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+        shared,
+        targets,
+        images: shop.images.used(),
+        warnings: source.warnings.clone(),
+        outcome,
+    };
+    store(&shop, &request, &source, &mut record, artifacts).await;
+    shop.reporter.say(Event::RunFinished { record: Box::new(record.clone()) });
+    Ok(record)
+}
+
+fn open_shop(
+    request: &Request,
+    now: Timestamp,
+    scratch: &std::path::Path,
+    reporter: Reporter,
+    cancel: CancellationToken,
+) -> Result<Workshop, RunError> {
+    let (engine, archive) = (request.engine.clone(), request.archive.clone());
+    open_shop_for(engine, archive, request.base.clone(), &request.folders, (now, scratch), reporter, cancel)
+}
+
+fn open_shop_for(
+    engine: Arc<dyn Engine>,
+    archive: Archive,
+    base: BaseChoice,
+    folders: &Folders,
+    (now, scratch): (Timestamp, &std::path::Path),
+    reporter: Reporter,
+    cancel: CancellationToken,
+) -> Result<Workshop, RunError> {
+    let random = u32::try_from(ulid::Ulid::generate().random() & 0xffff_ffff).unwrap_or_default();
+    let run = RunId::new(now, random);
+    let logs = folders.logs(&run)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Workshop {
+        run,
+        engine,
+        archive,
+        images: ImageStore::default(),
+        base,
+        reporter,
+        cancel,
+        scratch: scratch.to_owned(),
+        logs,
+        // Every target gets all cores: the kernel shares them better than a guess would.
+        build_jobs: cores,
+    })
+}
+
+/// Removes what dead runs left, so that nothing piles up where nobody calls `packhold clean`.
+async fn clean_up(request: &Request, shop: &Workshop) -> Result<(), RunError> {
+    let reaped = reap(request.engine.as_ref()).await?;
+    let swept = sweep(&request.folders, &request.archive)?;
+    if reaped.containers + swept.folders > 0 {
+        shop.reporter.warn(format!(
+            "removed what dead runs left: {} containers, {} temporary folders",
+            reaped.containers, swept.folders
+        ));
+    }
+    Ok(())
+}
+
+fn engine_record(engine: EngineInfo) -> EngineRecord {
+    EngineRecord { kind: engine.kind, version: engine.version, arch: engine.arch }
+}
+
+/// The archive stage. It is not among the record's stages, because the record is what it stores; if it fails, the
+/// record's outcome says so.
+async fn store(
+    shop: &Workshop,
+    request: &Request,
+    source: &source::Source,
+    record: &mut RunRecord,
+    artifacts: BTreeMap<crate::model::TargetName, std::path::PathBuf>,
+) {
+    let stopped = |reason: InfraReason| {
+        let outcomes = record.targets.iter().map(|t: &TargetRecord| &t.outcome).chain([&record.outcome]);
+        outcomes.into_iter().any(|o| matches!(o, Outcome::Infra { reason: r, .. } if *r == reason))
+    };
+    if stopped(InfraReason::Interrupted) {
+        shop.reporter.warn("the run was interrupted and is not archived");
+        return;
+    }
+    let images = request.pipeline.archive_images && !stopped(InfraReason::EngineLost);
+    let mut builders = BTreeMap::new();
+    let names = request.pipeline.targets.iter().map(|t| &t.name.builder);
+    for name in names.chain(request.pipeline.prepare.iter().map(|prepare| &prepare.builder)) {
+        if let Ok(builder) = request.builders.load(name) {
+            builders.extend(builder.files.into_iter().map(|(file, bytes)| (format!("{name}/{file}"), bytes)));
+        }
+    }
+    let pipeline = ("pipeline.toml".to_owned(), request.file.text.clone().into_bytes());
+    let contents = Contents { source: source.tree.tar.clone(), pipeline, builders, artifacts, images };
+    let mut recorder = Recorder::start(shop, None, Stage::Archive);
+    let outcome = match archive(shop, &mut recorder, record, contents).await {
+        Ok(_) => Outcome::Passed,
+        Err(outcome) => outcome,
+    };
+    recorder.finish(outcome.clone());
+    record.outcome = Outcome::of_all([&record.outcome, &outcome]);
+}
+
+/// The builder of that name, shared by the targets that use it.
+fn builder_of(request: &Request, name: &str) -> Result<Arc<crate::config::Builder>, RunError> {
+    Ok(Arc::new(request.builders.load(name)?))
+}

@@ -1,0 +1,53 @@
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::{Request, RunError, builder_of, open_shop, source};
+use crate::model::{SourceRecord, TargetName};
+use crate::plan::plan_target;
+use crate::stage::{Foreseen, Reporter, foresee};
+
+/// What a run would do, and why.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// What would be built.
+    pub source: SourceRecord,
+    /// The targets in the pipeline's order.
+    pub targets: Vec<TargetPreview>,
+}
+
+/// What a run would do for one target.
+#[derive(Clone, Debug)]
+pub struct TargetPreview {
+    /// The target.
+    pub target: TargetName,
+    /// The version that its packages would carry; empty if it cannot be built.
+    pub version: String,
+    /// What would be done, or what is wrong and what to do about it.
+    pub steps: Result<Foreseen, (String, String)>,
+}
+
+/// Says what [`execute`](super::execute) would do. Nothing is built, pulled or stored.
+pub async fn preview(request: Request, cancel: CancellationToken) -> Result<Preview, RunError> {
+    request.engine.info().await?;
+    let scratch = request.folders.scratch()?;
+    let (events, _nobody) = tokio::sync::mpsc::unbounded_channel();
+    let shop = open_shop(&request, Timestamp::now(), scratch.path(), Reporter::new(events), cancel)?;
+    let found = source::source(&shop, &request).await?;
+    let mut targets = Vec::new();
+    for (section, packaging) in request.pipeline.targets.iter().zip(&found.packaging) {
+        let builder = builder_of(&request, &section.name.builder)?;
+        let plan = plan_target(&request.pipeline.name, section, builder, &found.tree.commit, packaging);
+        let (version, steps) = match plan {
+            Err(error) => (String::new(), Err((error.message, error.hint))),
+            Ok(plan) => {
+                let shared = request.pipeline.prepare.is_some();
+                let steps = foresee(&shop, &plan, &found.tree, shared).await;
+                (plan.version.full.clone(), steps.map_err(|error| (error.to_string(), error.hint())))
+            }
+        };
+        targets.push(TargetPreview { target: section.name.clone(), version, steps });
+    }
+    // An empty folder of logs is of no use to anybody.
+    let _ = std::fs::remove_dir(&shop.logs);
+    Ok(Preview { source: found.record, targets })
+}

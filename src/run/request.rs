@@ -1,0 +1,33 @@
+use std::sync::Arc;
+
+use super::Folders;
+use crate::archive::Archive;
+use crate::config::{Builders, Pipeline, PipelineFile};
+use crate::engine::Engine;
+use crate::stage::BaseChoice;
+
+/// A run that is asked for. Everything in it was checked; nothing below sees a command line.
+pub struct Request {
+    /// The pipeline, with only the targets that are wanted.
+    pub pipeline: Pipeline,
+    /// The file that it was read from.
+    pub file: PipelineFile,
+    /// The builders that can be named.
+    pub builders: Builders,
+    /// The repository, where the user names another one than the pipeline does.
+    pub source: Option<String>,
+    /// The git revision.
+    pub revision: String,
+    /// What runs the containers.
+    pub engine: Arc<dyn Engine>,
+    /// Where everything is kept.
+    pub archive: Archive,
+    /// What the user says about base images.
+    pub base: BaseChoice,
+    /// How many targets run at once.
+    pub jobs: usize,
+    /// Whether builds and verifications are done although they were done before.
+    pub rebuild: bool,
+    /// Where caches and logs are.
+    pub folders: Folders,
+}

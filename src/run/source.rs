@@ -1,0 +1,110 @@
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use super::{Request, RunError};
+use crate::config::{TargetSection, VersionSection};
+use crate::model::SourceRecord;
+use crate::plan::{Commit, Packaging};
+use crate::source::{Repository, VersionSource};
+use crate::stage::{SourceTree, Workshop};
+use crate::support::fs::PathContext;
+
+/// A commit, exported, with everything that plans look at.
+pub(super) struct Source {
+    pub record: SourceRecord,
+    pub tree: SourceTree,
+    /// Target by target, in the pipeline's order.
+    pub packaging: Vec<Packaging>,
+    pub warnings: Vec<String>,
+}
+
+/// Finds and exports the commit.
+pub(super) async fn source(shop: &Workshop, request: &Request) -> Result<Source, RunError> {
+    let asked = Asked {
+        location: request.source.clone().or_else(|| request.pipeline.source.git.clone()),
+        // What the user names on the command line starts from where the user is.
+        from: if request.source.is_some() { PathBuf::from(".") } else { request.file.folder.clone() },
+        pipeline: request.file.folder.clone(),
+        revision: request.revision.clone(),
+        subdir: request.pipeline.source.subdir.clone().unwrap_or_default(),
+        submodules: request.pipeline.source.submodules,
+        version: match &request.pipeline.version {
+            VersionSection::Tags { prefix } => VersionSource::Tags { prefix: prefix.clone() },
+            VersionSection::File(path) => VersionSource::File(path.clone()),
+        },
+        targets: request.pipeline.targets.clone(),
+        cache: request.folders.repositories(),
+        tar: shop.scratch.join("source.tar"),
+    };
+    let task = tokio::task::spawn_blocking(move || export(&asked));
+    tokio::select! {
+        joined = task => match joined {
+            Ok(exported) => exported,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        },
+        () = shop.cancel.cancelled() => Err(RunError::Interrupted),
+    }
+}
+
+struct Asked {
+    location: Option<String>,
+    from: PathBuf,
+    pipeline: PathBuf,
+    revision: String,
+    subdir: String,
+    submodules: bool,
+    version: VersionSource,
+    targets: Vec<TargetSection>,
+    cache: PathBuf,
+    tar: PathBuf,
+}
+
+fn export(asked: &Asked) -> Result<Source, RunError> {
+    let Asked { subdir, .. } = asked;
+    let repository = match &asked.location {
+        Some(location) => Repository::open(location, absolute(&asked.from)?.as_path(), &asked.cache)?,
+        None => Repository::discover(&asked.pipeline, &asked.cache)?,
+    };
+    let commit = repository.resolve(&asked.revision)?;
+    let version = repository.version_of(&commit, subdir, &asked.version)?;
+    let file = File::create(&asked.tar).at("create", &asked.tar)?;
+    let tree = repository.export(&commit, subdir, asked.submodules, BufWriter::new(file))?;
+    let mut packaging = Vec::new();
+    for target in &asked.targets {
+        let mut found = Packaging::default();
+        for path in Packaging::wanted(target) {
+            if let Some(bytes) = repository.read_file(&commit, subdir, &path)? {
+                found.files.insert(path, bytes);
+            }
+        }
+        packaging.push(found);
+    }
+    let dirty = repository.is_dirty()?;
+    let mut warnings = Vec::new();
+    if dirty {
+        warnings.push(format!("{} had uncommitted changes, which were not built", repository.location()));
+    }
+    Ok(Source {
+        record: SourceRecord {
+            repository: repository.location(),
+            revision: asked.revision.clone(),
+            commit: commit.id.clone(),
+            epoch: commit.epoch,
+            tree: tree.digest,
+            size: tree.size,
+            version: version.clone(),
+            dirty,
+        },
+        tree: SourceTree {
+            commit: Commit { id: commit.id, epoch: commit.epoch, tree: tree.digest, version },
+            tar: asked.tar.clone(),
+        },
+        packaging,
+        warnings,
+    })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, RunError> {
+    Ok(std::path::absolute(path).at("find", path)?)
+}

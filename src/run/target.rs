@@ -1,0 +1,186 @@
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+
+use futures_util::FutureExt;
+use tokio::sync::Semaphore;
+
+use super::prepared::SharedPrepare;
+use super::source::Source;
+use super::{Request, RunError, builder_of};
+use crate::config::{SmokeCommand, TargetSection};
+use crate::model::{Digest, InfraReason, Outcome, Stage, TargetName, TargetRecord};
+use crate::plan::{BuildInputs, TargetPlan, build_key, plan_target, verify_key};
+use crate::stage::{
+    Built, DepsRequest, Recorder, StageResult, TargetImages, Verified, VerifyRequest, Workshop, build, deps,
+    reuse_build, reuse_verify, verify,
+};
+use crate::support::Hint;
+
+/// Runs one target to its end. Gives the folder of its artifacts if they are new.
+pub(super) async fn run(
+    shop: &Workshop,
+    request: &Request,
+    source: &Source,
+    section: &TargetSection,
+    prepared: &SharedPrepare<'_>,
+    permits: &Semaphore,
+) -> (TargetRecord, Option<PathBuf>) {
+    let mut record = TargetRecord {
+        target: section.name.clone(),
+        outcome: Outcome::Passed,
+        package_version: String::new(),
+        stages: Vec::new(),
+        artifacts: Vec::new(),
+        checks: Vec::new(),
+        images: Vec::new(),
+        build_key: None,
+        verify_key: None,
+    };
+    let mut folder = None;
+    let _permit = permits.acquire().await;
+    let mut work = Work { shop, request, source, prepared, record: &mut record, folder: &mut folder };
+    // A defect of ours in one target must not take the others along.
+    let ended = AssertUnwindSafe(work.all(section)).catch_unwind().await;
+    record.outcome = match ended {
+        Ok(Ok(())) => Outcome::Passed,
+        Ok(Err(outcome)) => outcome,
+        Err(_) => Outcome::Infra {
+            stage: record.stages.last().map_or(Stage::Deps, |stage| stage.stage),
+            reason: InfraReason::Internal,
+            message: format!("{}: a defect of Packhold ended the work on it", section.name),
+            hint: "please report it with the message above".to_owned(),
+        },
+    };
+    (record, folder)
+}
+
+struct Work<'a> {
+    shop: &'a Workshop,
+    request: &'a Request,
+    source: &'a Source,
+    prepared: &'a SharedPrepare<'a>,
+    record: &'a mut TargetRecord,
+    folder: &'a mut Option<PathBuf>,
+}
+
+impl Work<'_> {
+    async fn all(&mut self, section: &TargetSection) -> StageResult<()> {
+        let plan = self.plan(section)?;
+        self.record.package_version.clone_from(&plan.version.full);
+        let images = self.deps(&plan).await?;
+        self.record.images = vec![images.base.id, images.builder.id, images.deps.id];
+        let built = self.build(&plan, &images).await?;
+        self.record.artifacts.clone_from(&built.artifacts);
+        self.folder.clone_from(&built.folder);
+        self.verify(&plan, &images, &built).await
+    }
+
+    fn plan(&self, section: &TargetSection) -> StageResult<TargetPlan> {
+        let broken = |message: String, hint: String| Outcome::Broken { message, hint };
+        let builder = builder_of(self.request, &section.name.builder)
+            .map_err(|error: RunError| broken(error.to_string(), error.hint()))?;
+        let at = self.request.pipeline.targets.iter().position(|target| target.name == section.name);
+        let packaging = at.map(|at| self.source.packaging[at].clone()).unwrap_or_default();
+        plan_target(&self.request.pipeline.name, section, builder, &self.source.tree.commit, &packaging)
+            .map_err(|error| broken(error.message, error.hint))
+    }
+
+    fn finish<T>(&mut self, recorder: Recorder, result: StageResult<T>) -> StageResult<T> {
+        let outcome = match &result {
+            Ok(_) => Outcome::Passed,
+            Err(outcome) => outcome.clone(),
+        };
+        self.record.stages.push(recorder.finish(outcome));
+        result
+    }
+
+    async fn deps(&mut self, plan: &TargetPlan) -> StageResult<TargetImages> {
+        let mut recorder = Recorder::start(self.shop, Some(&plan.section.name), Stage::Deps);
+        // deps.sh looks for a template NAME.in beside the name of the spec file.
+        let packaging = match plan.section.name.format {
+            crate::model::Format::Deb => "",
+            crate::model::Format::Rpm => plan.section.packaging.rsplit('/').next().unwrap_or_default(),
+        };
+        let request = DepsRequest {
+            builder: &plan.builder,
+            declared: &plan.declared,
+            own: &plan.section.deps,
+            files: &plan.deps_files,
+            packaging,
+            plan: Some(plan),
+        };
+        let result = deps(self.shop, &mut recorder, request).await;
+        self.finish(recorder, result)
+    }
+
+    async fn build(&mut self, plan: &TargetPlan, images: &TargetImages) -> StageResult<Built> {
+        let prepared = self.prepared.key().await?;
+        let commit = &self.source.tree.commit;
+        let key = build_key(BuildInputs { plan, commit, image: images.deps.id, prepared });
+        self.record.build_key = Some(key);
+        if !self.request.rebuild {
+            let mut recorder = Recorder::start(self.shop, Some(&plan.section.name), Stage::Build);
+            match reuse_build(self.shop, &mut recorder, key).await {
+                Ok(None) => return self.build_now(recorder, plan, images).await,
+                Ok(Some(built)) => return self.finish(recorder, Ok(built)),
+                Err(outcome) => return self.finish(recorder, Err(outcome)),
+            }
+        }
+        let recorder = Recorder::start(self.shop, Some(&plan.section.name), Stage::Build);
+        self.build_now(recorder, plan, images).await
+    }
+
+    async fn build_now(
+        &mut self,
+        mut recorder: Recorder,
+        plan: &TargetPlan,
+        images: &TargetImages,
+    ) -> StageResult<Built> {
+        let prepared = match self.prepared.outputs().await {
+            Ok(prepared) => prepared,
+            Err(outcome) => return self.finish(recorder, Err(outcome)),
+        };
+        let result =
+            build(self.shop, &mut recorder, plan, &self.source.tree, images, prepared.as_ref()).await;
+        self.finish(recorder, result)
+    }
+
+    async fn verify(&mut self, plan: &TargetPlan, images: &TargetImages, built: &Built) -> StageResult<()> {
+        let pipeline = &self.request.pipeline;
+        let target = &plan.section.name;
+        let smoke: Vec<&SmokeCommand> = pipeline.smoke.iter().filter(|smoke| is_for(smoke, target)).collect();
+        let wanted = &pipeline.verify_packages;
+        let key = verify_key(&plan.builder, images.base.id, &built.artifacts, wanted, &smoke);
+        self.record.verify_key = Some(key);
+        let mut recorder = Recorder::start(self.shop, Some(target), Stage::Verify);
+        if let Some(result) = self.reuse_checks(&mut recorder, key).await {
+            return self.finish(recorder, result);
+        }
+        let request = VerifyRequest { plan, tree: &self.source.tree, images, built, wanted, smoke: &smoke };
+        let mut verified = Verified::default();
+        let result = verify(self.shop, &mut recorder, request, &mut verified).await;
+        self.record.checks = verified.checks;
+        for artifact in &mut self.record.artifacts {
+            artifact.package = verified.identities.remove(&artifact.name);
+        }
+        self.finish(recorder, result)
+    }
+
+    async fn reuse_checks(&mut self, recorder: &mut Recorder, key: Digest) -> Option<StageResult<()>> {
+        if self.request.rebuild {
+            return None;
+        }
+        match reuse_verify(self.shop, recorder, key).await {
+            Ok(None) => None,
+            Ok(Some(checks)) => {
+                self.record.checks = checks;
+                Some(Ok(()))
+            }
+            Err(outcome) => Some(Err(outcome)),
+        }
+    }
+}
+
+fn is_for(smoke: &SmokeCommand, target: &TargetName) -> bool {
+    smoke.only.is_empty() || smoke.only.contains(target)
+}

@@ -1,0 +1,116 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::streams::{blocking, read};
+use super::{Recorder, StageResult, Workshop, infrastructure};
+use crate::archive::{ArchiveError, FileRole, RunFile};
+use crate::model::{Artifact, Digest, ImageRecord, RunRecord, StageRecord, TargetName};
+
+/// What a run's files are, beside what its record says.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    /// The source tree's tar.
+    pub source: PathBuf,
+    /// The pipeline file: name and bytes.
+    pub pipeline: (String, Vec<u8>),
+    /// The builders' files that were used: path → bytes.
+    pub builders: BTreeMap<String, Vec<u8>>,
+    /// Target → the folder that holds its artifacts, where they are new.
+    pub artifacts: BTreeMap<TargetName, PathBuf>,
+    /// Whether images are stored as well.
+    pub images: bool,
+}
+
+/// Stores everything that the run used and made. It becomes visible at once, or not at all.
+pub async fn archive(
+    shop: &Workshop,
+    recorder: &mut Recorder,
+    record: &RunRecord,
+    contents: Contents,
+) -> StageResult<Digest> {
+    let stage = recorder.stage();
+    let images: Vec<ImageRecord> = if contents.images { record.images.clone() } else { Vec::new() };
+    for image in &images {
+        store_image(shop, recorder, image).await?;
+    }
+    recorder.doing("store source, artifacts, logs and record");
+    let (archive, logs, record) = (shop.archive.clone(), shop.logs.clone(), record.clone());
+    blocking(move || {
+        let mut files = Vec::new();
+        let mut file = |name: &str, role, target: Option<&TargetName>, (digest, size)| {
+            let media_type = media_type(name, role).to_owned();
+            files.push(RunFile {
+                name: name.to_owned(),
+                role,
+                target: target.cloned(),
+                media_type,
+                digest,
+                size,
+            });
+        };
+        file("source.tar", FileRole::Source, None, archive.put_file(&contents.source)?);
+        let (name, text) = &contents.pipeline;
+        file(name, FileRole::Pipeline, None, archive.put_bytes(text)?);
+        for (path, bytes) in &contents.builders {
+            file(path, FileRole::Builder, None, archive.put_bytes(bytes)?);
+        }
+        let mut log = |stage: &StageRecord| -> Result<(), ArchiveError> {
+            if let Some(log) = &stage.log {
+                file(&log.name, FileRole::Log, None, archive.put_file(logs.join(&log.name))?);
+            }
+            Ok(())
+        };
+        for stage in &record.shared {
+            log(stage)?;
+        }
+        for target in &record.targets {
+            for stage in &target.stages {
+                log(stage)?;
+            }
+        }
+        for target in &record.targets {
+            for Artifact { name, digest, size, .. } in &target.artifacts {
+                if let Some(folder) = contents.artifacts.get(&target.target) {
+                    archive.put_file(folder.join(name))?;
+                }
+                file(name, FileRole::Artifact, Some(&target.target), (*digest, *size));
+            }
+        }
+        archive.add_run(&record, &images, &files)
+    })
+    .await
+    .map_err(|e| infrastructure(stage, &e))
+}
+
+/// Stores an image of the engine, unless all of it is in the archive already.
+async fn store_image(shop: &Workshop, recorder: &mut Recorder, image: &ImageRecord) -> StageResult<()> {
+    let stage = recorder.stage();
+    let (archive, id) = (shop.archive.clone(), image.id);
+    if blocking(move || archive.image(&id).is_ok()).await {
+        return Ok(());
+    }
+    recorder.doing(&format!("store the {} image of {}", image.role, image.builder));
+    let stream = shop.engine.save(&image.id).await.map_err(|e| infrastructure(stage, &e))?;
+    let archive = shop.archive.clone();
+    let stored = tokio::select! {
+        stored = read(stream, move |tar| archive.import_docker_archive(tar)) => stored,
+        () = shop.cancel.cancelled() => {
+            return Err(infrastructure(stage, &crate::sandbox::SandboxError::Interrupted));
+        }
+    };
+    stored.map(|_| ()).map_err(|e| infrastructure(stage, &e))
+}
+
+/// The media type of a run's file (IANA's registry where it has one).
+fn media_type(name: &str, role: FileRole) -> &'static str {
+    match (role, name.rsplit_once('.').map_or("", |(_, extension)| extension)) {
+        (FileRole::Source, _) => "application/x-tar",
+        (FileRole::Artifact, "deb" | "ddeb" | "udeb") => "application/vnd.debian.binary-package",
+        (FileRole::Artifact, "rpm") => "application/x-rpm",
+        (FileRole::Artifact, "changes" | "buildinfo" | "dsc") => "text/plain",
+        (FileRole::Pipeline | FileRole::Builder, "toml") => "application/toml",
+        (FileRole::Builder, "sh") => "application/x-sh",
+        // Logs are bytes: what printed them may have meant any encoding.
+        _ => "application/octet-stream",
+    }
+}

@@ -1,0 +1,156 @@
+use std::collections::BTreeMap;
+
+use super::environment::{PACKAGING, script, target_env, watch};
+use super::image_store::{Wanted, derive, ensure_loaded, look_up};
+use super::userland::{base, builder_failed, builder_image};
+use super::{Recorder, StageResult, Workshop, diagnose, infrastructure};
+use crate::config::{Builder, StageLimits};
+use crate::model::{FailReason, ImageRecord, ImageRole, InfraReason, Outcome};
+use crate::plan::{TargetPlan, deps_key};
+use crate::sandbox::{Sandbox, SmallFile};
+
+/// How often a deps image is tried when the mirror cannot be reached.
+const TRIES: u32 = 2;
+
+/// Exit statuses of `deps.sh` (builders/README.md).
+const MISSING: i64 = 3;
+const UNREACHABLE: i64 = 4;
+
+/// What a deps image is asked for.
+#[derive(Clone, Copy)]
+pub struct DepsRequest<'a> {
+    /// The builder.
+    pub builder: &'a Builder,
+    /// What the packaging declares, in canonical form.
+    pub declared: &'a [String],
+    /// What the pipeline adds.
+    pub own: &'a [String],
+    /// The packaging files that `deps.sh` reads.
+    pub files: &'a BTreeMap<String, Vec<u8>>,
+    /// The packaging's file or folder name for `deps.sh`, below the packaging folder.
+    pub packaging: &'a str,
+    /// The target, for a deps image of one.
+    pub plan: Option<&'a TargetPlan>,
+}
+
+/// The three images of a target.
+#[derive(Clone, Debug)]
+pub struct TargetImages {
+    /// Base image.
+    pub base: ImageRecord,
+    /// Builder image.
+    pub builder: ImageRecord,
+    /// Deps image.
+    pub deps: ImageRecord,
+}
+
+/// Finds or makes the base, builder and deps images. None of them is loaded into the engine before it is needed.
+pub async fn deps(
+    shop: &Workshop,
+    recorder: &mut Recorder,
+    request: DepsRequest<'_>,
+) -> StageResult<TargetImages> {
+    let base = base(shop, recorder, request.builder).await?;
+    let builder = builder_image(shop, recorder, request.builder, &base).await?;
+    let deps = deps_image(shop, recorder, request, &builder).await?;
+    for record in [&base, &builder, &deps] {
+        if record.obtained == "engine" || record.obtained == "archive" {
+            recorder.reuse(format!("{} image from the {}", record.role, record.obtained));
+        }
+    }
+    Ok(TargetImages { base, builder, deps })
+}
+
+/// Loads the deps image into the engine if it is only in the archive.
+pub(super) async fn ensure_deps_loaded(
+    shop: &Workshop,
+    recorder: &mut Recorder,
+    builder: &Builder,
+    images: &TargetImages,
+) -> StageResult<()> {
+    let wanted = Wanted { builder, role: ImageRole::Deps, key: images.deps.key };
+    ensure_loaded(shop, recorder, wanted, &images.deps).await
+}
+
+/// Loads the base image into the engine if it is only in the archive.
+pub(super) async fn ensure_base_loaded(
+    shop: &Workshop,
+    recorder: &mut Recorder,
+    builder: &Builder,
+    images: &TargetImages,
+) -> StageResult<()> {
+    let wanted = Wanted { builder, role: ImageRole::Base, key: images.base.key };
+    ensure_loaded(shop, recorder, wanted, &images.base).await
+}
+
+async fn deps_image(
+    shop: &Workshop,
+    recorder: &mut Recorder,
+    request: DepsRequest<'_>,
+    from: &ImageRecord,
+) -> StageResult<ImageRecord> {
+    let key = deps_key(request.builder, from.id, request.declared, request.own);
+    let wanted = Wanted { builder: request.builder, role: ImageRole::Deps, key };
+    let _held = shop.images.lock(key).await;
+    if let Some(record) = look_up(shop, recorder, wanted).await? {
+        return Ok(record);
+    }
+    let from_wanted = Wanted { builder: request.builder, role: ImageRole::Builder, key: from.key };
+    ensure_loaded(shop, recorder, from_wanted, from).await?;
+    let mut tries = 1;
+    loop {
+        let made = derive(shop, recorder, wanted, from, |recorder, sandbox| async move {
+            let result = install(recorder, &sandbox, request).await;
+            (recorder, result)
+        })
+        .await;
+        match made {
+            Err(Outcome::Infra { reason: InfraReason::MirrorUnreachable, .. }) if tries < TRIES => {
+                tries += 1;
+                recorder.write_line("packhold: the mirror cannot be reached; trying once more")?;
+            }
+            made => return made,
+        }
+    }
+}
+
+async fn install(recorder: &mut Recorder, sandbox: &Sandbox, request: DepsRequest<'_>) -> StageResult<()> {
+    let stage = recorder.stage();
+    let mut files = vec![SmallFile::folder("packaging", 0)];
+    for (name, content) in request.files {
+        files.push(SmallFile { mode: 0o644, ..SmallFile::script(format!("packaging/{name}"), content) });
+    }
+    sandbox.put_files("/build", &files).await.map_err(|e| infrastructure(stage, &e))?;
+    let mut env = request.plan.map(target_env).unwrap_or_default();
+    let packaging = if request.packaging.is_empty() {
+        PACKAGING.to_owned()
+    } else {
+        format!("{PACKAGING}/{}", request.packaging)
+    };
+    env.insert("PACKHOLD_PACKAGING".to_owned(), packaging);
+    env.insert("PACKHOLD_DEPS".to_owned(), request.own.join(" "));
+    let command = script(request.builder, "deps.sh", &[], env);
+    let limits = StageLimits::default();
+    let title = "install build dependencies";
+    let result = recorder.step(sandbox, title, &command, &watch(&limits)).await?;
+    if result.end.succeeded() {
+        return Ok(());
+    }
+    let missing = diagnose::contract_lines(recorder.tail(), "missing-dependency");
+    if result.end.code() == Some(MISSING) || !missing.is_empty() {
+        return Err(diagnose::failed(
+            recorder,
+            FailReason::MissingDependency,
+            format!(
+                "build dependencies cannot be satisfied on `{}`: {}",
+                request.builder.name,
+                missing.join(", ")
+            ),
+            "correct the packaging's build dependencies, or add what provides them to `deps` of the target",
+        ));
+    }
+    if result.end.code() == Some(UNREACHABLE) {
+        return Err(builder_failed(recorder, request.builder, "deps.sh"));
+    }
+    Err(diagnose::step(recorder, title, &result, &watch(&limits)))
+}

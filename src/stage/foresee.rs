@@ -1,0 +1,95 @@
+use super::diagnose::Infrastructure;
+use super::image_store::{Wanted, peek};
+use super::streams::blocking;
+use super::{SourceTree, Workshop};
+use crate::model::{Digest, ImageRole};
+use crate::plan::{BuildInputs, TargetPlan, base_key, build_key, builder_key, deps_key};
+
+/// What a run would do for one target: a line a stage, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Foreseen {
+    /// What is looked at, whether it would run, and why.
+    pub lines: Vec<(String, bool, String)>,
+}
+
+impl Foreseen {
+    fn say(&mut self, what: &str, runs: bool, why: impl Into<String>) {
+        self.lines.push((what.to_owned(), runs, why.into()));
+    }
+}
+
+/// Looks at what is known, and does nothing.
+pub async fn foresee(
+    shop: &Workshop,
+    plan: &TargetPlan,
+    tree: &SourceTree,
+    shares_prepare: bool,
+) -> Result<Foreseen, Box<dyn Infrastructure>> {
+    let mut foreseen = Foreseen::default();
+    let builder = &plan.builder;
+    let image = async |foreseen: &mut Foreseen,
+                       role,
+                       key,
+                       how: &str|
+           -> Result<Option<Digest>, Box<dyn Infrastructure>> {
+        let found = peek(shop, Wanted { builder, role, key }).await?;
+        match &found {
+            Some((id, place)) => {
+                foreseen.say(&format!("{role} image"), false, format!("{} is {place}", id.short()))
+            }
+            None => foreseen.say(&format!("{role} image"), true, how),
+        }
+        Ok(found.map(|(id, _)| id))
+    };
+    let unknown = "it follows from an image that is to be made";
+    let userland = match shop.base.tars.get(&builder.name) {
+        Some(_) => None,
+        None => image(&mut foreseen, ImageRole::Base, builder.base.key(), "pull or bootstrap it").await?,
+    };
+    let base = match userland {
+        Some(id) if builder.has("base.sh") => {
+            image(&mut foreseen, ImageRole::Base, base_key(builder, id), "base.sh makes it").await?
+        }
+        other => other,
+    };
+    let tools = match base {
+        Some(id) => {
+            image(&mut foreseen, ImageRole::Builder, builder_key(builder, id), "prepare.sh makes it").await?
+        }
+        None => None,
+    };
+    let deps = match tools {
+        Some(id) => {
+            let key = deps_key(builder, id, &plan.declared, &plan.section.deps);
+            let how = format!(
+                "install {} declared and {} own dependencies",
+                plan.declared.len(),
+                plan.section.deps.len()
+            );
+            image(&mut foreseen, ImageRole::Deps, key, &how).await?
+        }
+        None => None,
+    };
+    for (known, what) in [(base, "base image"), (tools, "builder image"), (deps, "deps image")] {
+        if known.is_none() && !foreseen.lines.iter().any(|(line, ..)| line == what) {
+            foreseen.say(what, true, unknown);
+        }
+    }
+    match deps {
+        _ if shares_prepare => {
+            foreseen.say("build", true, "unless the shared prepare stage and it are known")
+        }
+        None => foreseen.say("build", true, unknown),
+        Some(image) => {
+            let key = build_key(BuildInputs { plan, commit: &tree.commit, image, prepared: None });
+            let archive = shop.archive.clone();
+            match blocking(move || archive.find_build(&key)).await? {
+                Some((run, _)) => foreseen.say("build", false, format!("run {run} built the same")),
+                None => {
+                    foreseen.say("build", true, format!("nothing was built under the key {}", key.short()))
+                }
+            }
+        }
+    }
+    Ok(foreseen)
+}

@@ -1,0 +1,320 @@
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::diagnose::Infrastructure;
+use super::environment::{container_limits, put_scripts, script, watch};
+use super::streams::{blocking, written};
+use super::{Recorder, StageResult, Workshop, infrastructure};
+use crate::archive::Archive;
+use crate::config::{Builder, StageLimits};
+use crate::engine::{CommitSpec, Engine, EngineError, Found, ImageInfo, ImageSource, Query};
+use crate::model::{Digest, ImageRecord, ImageRole, InstalledPackage, Origin};
+use crate::sandbox::{Privileges, Sandbox, SandboxSpec, scope};
+
+/// The labels that an image of ours carries in the engine's store.
+const KEY_LABEL: &str = "com.packhold.key";
+const ORIGIN_LABEL: &str = "com.packhold.origin";
+
+/// Bytes that a list of installed packages may have.
+const LONGEST_LIST: usize = 16 << 20;
+
+/// The images that a run knows by key. Each key is worked on by one task at a time, so that targets that share an image
+/// make it once.
+#[derive(Default)]
+pub struct ImageStore {
+    known: Mutex<HashMap<Digest, ImageRecord>>,
+    locks: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl ImageStore {
+    /// Every image that was used, by key, in a stable order.
+    pub fn used(&self) -> Vec<ImageRecord> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<ImageRecord> = known.values().cloned().collect();
+        all.sort_by(|a, b| (&a.builder, a.role, a.id).cmp(&(&b.builder, b.role, b.id)));
+        all
+    }
+
+    /// Held while an image is looked up and made.
+    pub(super) async fn lock(&self, key: Digest) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = self.locks.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        lock.lock_owned().await
+    }
+
+    pub(super) fn remember(&self, record: &ImageRecord) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(record.key, record.clone());
+    }
+
+    fn recall(&self, key: Digest) -> Option<ImageRecord> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+    }
+}
+
+/// An image that is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub builder: &'a Builder,
+    pub role: ImageRole,
+    pub key: Digest,
+}
+
+impl Wanted<'_> {
+    /// The name that keeps the image in the engine's store.
+    pub fn tag(&self) -> String {
+        format!("packhold/{}:{}", self.role, &self.key.hex()[..32])
+    }
+
+    /// The name of a container that makes it.
+    fn container(&self) -> String {
+        format!("{}-{}", self.builder.name, self.role)
+    }
+}
+
+/// The image under a key: known in this run, in the engine's store or in the archive. An image that is only in the
+/// archive is not loaded before a container needs it ([`ensure_loaded`]).
+pub(super) async fn look_up(
+    shop: &Workshop,
+    recorder: &mut Recorder,
+    wanted: Wanted<'_>,
+) -> StageResult<Option<ImageRecord>> {
+    if let Some(record) = shop.images.recall(wanted.key) {
+        return Ok(Some(record));
+    }
+    let (in_engine, archived) =
+        find(shop, wanted).await.map_err(|e| infrastructure(recorder.stage(), e.as_ref()))?;
+    let record = match (in_engine, archived) {
+        (Some(image), Some(record)) if record.id == image.id => {
+            ImageRecord { obtained: "engine".into(), ..record }
+        }
+        (Some(image), _) => {
+            let origin = origin_of(&image, wanted.builder);
+            let packages = list_packages(shop, recorder, wanted, &image).await?;
+            record_of(wanted, &image, origin, "engine", packages)
+        }
+        (None, Some(record)) => ImageRecord { obtained: "archive".into(), ..record },
+        (None, None) => return Ok(None),
+    };
+    let record = ImageRecord { role: wanted.role, builder: wanted.builder.name.clone(), ..record };
+    shop.images.remember(&record);
+    Ok(Some(record))
+}
+
+type Places = (Option<ImageInfo>, Option<ImageRecord>);
+
+/// What the engine's store and the archive have under a key.
+async fn find(shop: &Workshop, wanted: Wanted<'_>) -> Result<Places, Box<dyn Infrastructure>> {
+    let (archive, key) = (shop.archive.clone(), wanted.key);
+    let archived = blocking(move || archived_image(&archive, key)).await?;
+    let found = shop.engine.find(&Query::ImageNamed(wanted.tag())).await?;
+    let in_engine = found.into_iter().find_map(|found| match found {
+        Found::Image(image) => Some(image),
+        Found::Container { .. } => None,
+    });
+    Ok((in_engine, archived))
+}
+
+/// The identity of the image under a key and where it is, without doing anything.
+pub(super) async fn peek(
+    shop: &Workshop,
+    wanted: Wanted<'_>,
+) -> Result<Option<(Digest, &'static str)>, Box<dyn Infrastructure>> {
+    Ok(match find(shop, wanted).await? {
+        (Some(image), _) => Some((image.id, "in the engine's store")),
+        (None, Some(record)) => Some((record.id, "in the archive")),
+        (None, None) => None,
+    })
+}
+
+/// The archived image under a key, if all of it is there.
+fn archived_image(
+    archive: &Archive,
+    key: Digest,
+) -> Result<Option<ImageRecord>, crate::archive::ArchiveError> {
+    let record = archive.find_image(&key)?;
+    Ok(record.filter(|record| archive.image(&record.id).is_ok()))
+}
+
+/// Brings an image into the engine's store if it is only in the archive.
+pub(super) async fn ensure_loaded(
+    shop: &Workshop,
+    recorder: &mut Recorder,
+    wanted: Wanted<'_>,
+    record: &ImageRecord,
+) -> StageResult<()> {
+    let stage = recorder.stage();
+    let there =
+        shop.engine.find(&Query::ImageWithId(record.id)).await.map_err(|e| infrastructure(stage, &e))?;
+    if !there.is_empty() {
+        return Ok(());
+    }
+    recorder.doing(&format!("load the {} image from the archive", record.role));
+    load(shop, record.id, &wanted.tag()).await.map_err(|e| infrastructure(stage, &e))?;
+    Ok(())
+}
+
+/// Loads an archived image into the engine under a tag.
+pub(super) async fn load(shop: &Workshop, id: Digest, tag: &str) -> Result<ImageInfo, EngineError> {
+    load_image(shop.engine.as_ref(), &shop.archive, id, tag).await
+}
+
+/// Loads an archived image into an engine under a tag, `name:tag`.
+pub async fn load_image(
+    engine: &dyn Engine,
+    archive: &Archive,
+    id: Digest,
+    tag: &str,
+) -> Result<ImageInfo, EngineError> {
+    let (archive, name) = (archive.clone(), tag.to_owned());
+    let tar = written(move |out| {
+        archive.export_docker_archive(&id, Some(&name), out).map_err(std::io::Error::other)
+    });
+    engine.load(ImageSource::Archive(tar), tag).await
+}
+
+/// What an image of ours says of where it came from; an image that was pulled says nothing.
+fn origin_of(image: &ImageInfo, builder: &Builder) -> Origin {
+    let said = image.labels.get(ORIGIN_LABEL).and_then(|text| serde_json::from_str(text).ok());
+    said.unwrap_or_else(|| pulled_origin(image, builder.base.registry.clone().unwrap_or_default()))
+}
+
+/// The origin of an image that was pulled under `reference`.
+pub(super) fn pulled_origin(image: &ImageInfo, reference: String) -> Origin {
+    let digest =
+        image.repo_digests.first().and_then(|name| name.split_once('@')).map(|(_, digest)| digest.to_owned());
+    Origin::Registry { reference, digest }
+}
+
+/// The labels of an image that we make.
+pub(super) fn labels(wanted: Wanted<'_>, origin: &Origin) -> BTreeMap<String, String> {
+    let origin = serde_json::to_string(origin).unwrap_or_default();
+    BTreeMap::from([(KEY_LABEL.to_owned(), wanted.key.to_string()), (ORIGIN_LABEL.to_owned(), origin)])
+}
+
+/// The record of an image.
+pub(super) fn record_of(
+    wanted: Wanted<'_>,
+    image: &ImageInfo,
+    origin: Origin,
+    obtained: &str,
+    packages: Vec<InstalledPackage>,
+) -> ImageRecord {
+    ImageRecord {
+        id: image.id,
+        role: wanted.role,
+        builder: wanted.builder.name.clone(),
+        key: wanted.key,
+        origin,
+        obtained: obtained.to_owned(),
+        layers: image.layers.clone(),
+        packages,
+    }
+}
+
+/// Asks an image what is installed in it.
+pub(super) async fn list_packages(
+    shop: &Workshop,
+    recorder: &mut Recorder,
+    wanted: Wanted<'_>,
+    image: &ImageInfo,
+) -> StageResult<Vec<InstalledPackage>> {
+    let spec = install_spec(shop, wanted, image.id);
+    let stage = recorder.stage();
+    scope(&shop.engine, spec, &shop.cancel, |sandbox| async move {
+        put_scripts(&sandbox, wanted.builder).await.map_err(|e| infrastructure(stage, &e))?;
+        packages_in(recorder, &sandbox, wanted.builder).await
+    })
+    .await
+    .map_err(|e| infrastructure(stage, &e))?
+}
+
+async fn packages_in(
+    recorder: &mut Recorder,
+    sandbox: &Sandbox,
+    builder: &Builder,
+) -> StageResult<Vec<InstalledPackage>> {
+    let command = script(builder, "packages.sh", &[], BTreeMap::new());
+    let mut list = Vec::new();
+    let limits = StageLimits { output: LONGEST_LIST as u64, ..StageLimits::default() };
+    recorder.doing("list installed packages");
+    let mut keep = |chunk: &[u8]| {
+        list.extend_from_slice(chunk);
+        Ok(())
+    };
+    let result = sandbox
+        .run(&command, &watch(&limits), &mut keep)
+        .await
+        .map_err(|e| infrastructure(recorder.stage(), &e))?;
+    if !result.end.succeeded() {
+        recorder.write_line(&String::from_utf8_lossy(&list))?;
+        return Err(super::userland::builder_failed(recorder, builder, "packages.sh"));
+    }
+    let text = String::from_utf8_lossy(&list);
+    let mut packages: Vec<InstalledPackage> = text
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split('\t');
+            Some(InstalledPackage {
+                name: fields.next()?.to_owned(),
+                version: fields.next()?.to_owned(),
+                arch: fields.next().unwrap_or_default().to_owned(),
+            })
+        })
+        .collect();
+    packages.sort();
+    Ok(packages)
+}
+
+/// A sandbox that installs packages into an image.
+pub(super) fn install_spec(shop: &Workshop, wanted: Wanted<'_>, image: Digest) -> SandboxSpec {
+    SandboxSpec {
+        image,
+        name: wanted.container(),
+        privileges: Privileges::Install,
+        limits: container_limits(&StageLimits::default()),
+        run: shop.run.to_string(),
+    }
+}
+
+/// Makes an image out of another by `work`, which runs the builder's scripts in it, and lists what is then installed.
+pub(super) async fn derive<'a, F, Fut>(
+    shop: &'a Workshop,
+    recorder: &'a mut Recorder,
+    wanted: Wanted<'a>,
+    from: &'a ImageRecord,
+    work: F,
+) -> StageResult<ImageRecord>
+where
+    F: FnOnce(&'a mut Recorder, Sandbox) -> Fut,
+    Fut: Future<Output = (&'a mut Recorder, StageResult<()>)>,
+{
+    let stage = recorder.stage();
+    let infra = |error| infrastructure(stage, &error);
+    let origin = Origin::Built { from: from.id };
+    let (image, packages) =
+        scope(&shop.engine, install_spec(shop, wanted, from.id), &shop.cancel, |sandbox| async move {
+            put_scripts(&sandbox, wanted.builder).await.map_err(infra)?;
+            let (recorder, worked) = work(recorder, sandbox.clone()).await;
+            worked?;
+            let packages = packages_in(recorder, &sandbox, wanted.builder).await?;
+            // The scripts are inputs, not contents: an image must not differ because another script differs.
+            let tidy = script(wanted.builder, "packages.sh", &[], BTreeMap::new());
+            let tidy = crate::engine::Command {
+                argv: ["rm", "-rf", "/packhold", super::environment::PACKAGING].map(str::to_owned).to_vec(),
+                ..tidy
+            };
+            recorder.must(&sandbox, "tidy up", &tidy, &watch(&StageLimits::default())).await?;
+            recorder.doing(&format!("store the {} image", wanted.role));
+            let commit = CommitSpec {
+                tag: wanted.tag(),
+                labels: labels(wanted, &Origin::Built { from: from.id }),
+                comment: format!("packhold: {} image of {}", wanted.role, wanted.builder.name),
+            };
+            let image = sandbox.commit(&commit).await.map_err(infra)?;
+            Ok((image, packages))
+        })
+        .await
+        .map_err(infra)??;
+    let record = record_of(wanted, &image, origin, "built", packages);
+    shop.images.remember(&record);
+    Ok(record)
+}

@@ -1,0 +1,40 @@
+//! The stages of a run: one function each, typed in, typed out.
+//!
+//! A stage that does not pass ends with an [`Outcome`] as its error. What a container printed goes to the stage's log and, made safe to
+//! show, to the events; what it left is hostile until it was checked.
+
+mod archive;
+mod build;
+mod collect;
+mod deps;
+mod diagnose;
+mod environment;
+mod foresee;
+mod image_store;
+mod prepare;
+mod probe;
+mod recorder;
+mod reporter;
+mod streams;
+mod userland;
+mod verify;
+mod workshop;
+
+pub use archive::{Contents, archive};
+pub use build::{Built, build, reuse_build};
+pub use deps::{DepsRequest, TargetImages, deps};
+pub use diagnose::infrastructure;
+pub use foresee::{Foreseen, foresee};
+pub use image_store::{ImageStore, load_image};
+pub use prepare::{Prepared, prepare, prepare_inputs};
+pub use probe::probe;
+pub use recorder::Recorder;
+pub use reporter::Reporter;
+pub use userland::BaseChoice;
+pub use verify::{Verified, VerifyRequest, reuse_verify, verify};
+pub use workshop::{SourceTree, Workshop};
+
+use crate::model::Outcome;
+
+/// A stage's result: what it made, or the outcome that ended it.
+pub type StageResult<T> = Result<T, Outcome>;

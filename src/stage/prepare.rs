@@ -1,0 +1,153 @@
+use std::path::PathBuf;
+
+use super::deps::{DepsRequest, TargetImages, deps, ensure_deps_loaded};
+use super::environment::{BUILD_USER, SOURCE, as_build_user, container_limits, watch};
+use super::streams::{owned_by, read};
+use super::{Recorder, SourceTree, StageResult, Workshop, diagnose, infrastructure};
+use crate::config::{Builder, PrepareStage};
+use crate::engine::EngineError;
+use crate::model::{Digest, FailReason};
+use crate::plan::{PrepareInputs, prepare_key};
+use crate::sandbox::{Privileges, Sandbox, SandboxError, SandboxSpec, SmallFile, scope};
+use crate::support::fs::PathContext;
+
+/// What the shared prepare stage made.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// A tar of the outputs, to be unpacked as `PACKHOLD_PREPARED`.
+    pub tar: PathBuf,
+}
+
+/// Puts the source tree and the folders of the contract into a sandbox.
+pub(super) async fn put_source(
+    recorder: &mut Recorder,
+    sandbox: &Sandbox,
+    tree: &SourceTree,
+) -> StageResult<()> {
+    let stage = recorder.stage();
+    let folders = ["source", "prepared", "out"].map(|name| SmallFile::folder(name, BUILD_USER));
+    sandbox.put_files("/build", &folders).await.map_err(|e| infrastructure(stage, &e))?;
+    let tar = std::fs::File::open(&tree.tar).at("read", &tree.tar).map_err(|e| infrastructure(stage, &e))?;
+    sandbox.put(SOURCE, owned_by(tar, BUILD_USER)).await.map_err(|e| infrastructure(stage, &e))
+}
+
+/// The deps image and the key of the prepare stage: enough to know whether what it makes is needed at all.
+pub async fn prepare_inputs(
+    shop: &Workshop,
+    recorder: &mut Recorder,
+    stage: &PrepareStage,
+    builder: &Builder,
+    tree: &SourceTree,
+) -> StageResult<(TargetImages, Digest)> {
+    let files = std::collections::BTreeMap::new();
+    let request =
+        DepsRequest { builder, declared: &[], own: &stage.deps, files: &files, packaging: "", plan: None };
+    let images = deps(shop, recorder, request).await?;
+    let key = prepare_key(PrepareInputs { stage, commit: &tree.commit, image: images.deps.id });
+    Ok((images, key))
+}
+
+/// Runs the shared prepare stage: its script in the source tree, with no network, as an ordinary user.
+pub async fn prepare(
+    shop: &Workshop,
+    recorder: &mut Recorder,
+    stage: &PrepareStage,
+    builder: &Builder,
+    tree: &SourceTree,
+    images: &TargetImages,
+) -> StageResult<Prepared> {
+    ensure_deps_loaded(shop, recorder, builder, images).await?;
+    let spec = SandboxSpec {
+        image: images.deps.id,
+        name: format!("{}-prepare", builder.name),
+        privileges: Privileges::Build,
+        limits: container_limits(&stage.limits),
+        run: shop.run.to_string(),
+    };
+    let kind = recorder.stage();
+    let tar = shop.scratch.join("prepared.tar");
+    let mut env = stage.env.clone();
+    env.extend([
+        ("PACKHOLD_COMMIT".to_owned(), tree.commit.id.clone()),
+        ("PACKHOLD_VERSION".to_owned(), tree.commit.version.deb.clone()),
+        ("SOURCE_DATE_EPOCH".to_owned(), tree.commit.epoch.to_string()),
+        ("PACKHOLD_SOURCE".to_owned(), SOURCE.to_owned()),
+        ("PACKHOLD_JOBS".to_owned(), shop.build_jobs.to_string()),
+    ]);
+    let made = tar.clone();
+    scope(&shop.engine, spec, &shop.cancel, |sandbox| async move {
+        put_source(recorder, &sandbox, tree).await?;
+        let argv = ["/bin/sh", "-eu", "-c", &stage.script].map(str::to_owned).to_vec();
+        let command = as_build_user(builder, argv, env);
+        recorder.must(&sandbox, "run the prepare script", &command, &watch(&stage.limits)).await?;
+        let mut outputs = tar::Builder::new(Vec::new());
+        for path in &stage.outputs {
+            let stream = match sandbox.get(&format!("{SOURCE}/{path}")).await {
+                Ok(stream) => stream,
+                Err(SandboxError::Engine(EngineError::NotFound(_))) => {
+                    let message = format!("the prepare script did not make its output `{path}`");
+                    let hint = "check `outputs` of [prepare]: paths are relative to the source tree";
+                    return Err(diagnose::failed(recorder, FailReason::NoArtifacts, message, hint));
+                }
+                Err(error) => return Err(infrastructure(kind, &error)),
+            };
+            let parent = path.rsplit_once('/').map_or(String::new(), |(parent, _)| format!("{parent}/"));
+            let (limit, shown) = (stage.limits.artifacts, path.clone());
+            let copied = read(stream, move |stream| repack(stream, &parent, limit)).await;
+            match copied {
+                Ok(entries) => {
+                    for (header, name, content) in entries {
+                        let mut header = header;
+                        outputs
+                            .append_data(&mut header, name, &content[..])
+                            .map_err(|e| infrastructure(kind, &SandboxError::Tar(e)))?;
+                    }
+                }
+                Err(what) => {
+                    let message = format!("the prepare script's output `{shown}` {what}");
+                    let hint = "let outputs be regular files and folders of a sensible size";
+                    return Err(diagnose::failed(recorder, FailReason::BadArtifact, message, hint));
+                }
+            }
+        }
+        let bytes = outputs.into_inner().map_err(|e| infrastructure(kind, &SandboxError::Tar(e)))?;
+        std::fs::write(&made, bytes).at("write", &made).map_err(|e| infrastructure(kind, &e))
+    })
+    .await
+    .map_err(|e| infrastructure(kind, &e))??;
+    Ok(Prepared { tar })
+}
+
+type Entries = Vec<(tar::Header, String, Vec<u8>)>;
+
+/// Reads hostile outputs: regular files and folders, with plain relative names and at most `limit` bytes.
+fn repack(stream: &mut dyn std::io::Read, parent: &str, limit: u64) -> Result<Entries, String> {
+    use std::io::Read;
+    let mut room = limit;
+    let mut entries = Vec::new();
+    for entry in tar::Archive::new(stream).entries().map_err(|e| e.to_string())? {
+        let mut entry = entry.map_err(|e| e.to_string())?;
+        let path = String::from_utf8_lossy(&entry.path_bytes()).trim_end_matches('/').to_owned();
+        let kind = entry.header().entry_type();
+        if !matches!(kind, tar::EntryType::Regular | tar::EntryType::Directory) {
+            return Err(format!("holds `{path}`, which is neither a file nor a folder"));
+        }
+        if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+            return Err(format!("holds the unsafe name `{path}`"));
+        }
+        room = room
+            .checked_sub(entry.size())
+            .ok_or_else(|| "is larger than `artifacts` in [limits]".to_owned())?;
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).map_err(|e| e.to_string())?;
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(content.len() as u64);
+        header.set_mode(entry.header().mode().unwrap_or(0o644) & 0o755);
+        header.set_uid(BUILD_USER);
+        header.set_gid(BUILD_USER);
+        header.set_mtime(0);
+        entries.push((header, format!("{parent}{path}"), content));
+    }
+    Ok(entries)
+}
