@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Sets up what Packhold needs on a Debian-like machine: packages, and a container engine if none answers.
+# Says what it installs before it does so. Safe to run again.
+#
+#   .ci/setup.sh          what a run needs
+#   .ci/setup.sh test     and what the tests need
+set -euo pipefail
+
+retry() {
+    local attempt
+    for attempt in 1 2 3; do
+        "$@" && return
+        echo "setup: attempt $attempt failed: $*" >&2
+        sleep $((attempt * 5))
+    done
+    return 1
+}
+
+# Installs those packages that are not there yet.
+install_packages() {
+    local missing=() package
+    for package; do
+        [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+            missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    echo "setup: installing from the distro's packages: ${missing[*]}"
+    [ "$(id -u)" = 0 ] || { echo "setup: installing needs root; install them yourself, then run this again" >&2; exit 1; }
+    retry apt-get update -q
+    # No daemon of a package starts by itself where no service manager runs; the engine is started below.
+    DEBIAN_FRONTEND=noninteractive retry apt-get install -q -y --no-install-recommends \
+        -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "${missing[@]}"
+}
+
+docker_answers() {
+    curl -fs --max-time 5 --unix-socket /var/run/docker.sock http://localhost/_ping >/dev/null 2>&1
+}
+
+start_docker() {
+    docker_answers && return
+    echo "setup: no container engine answers; starting Docker"
+    if [ -d /run/systemd/system ]; then
+        systemctl start docker
+    else
+        # A pid file of a daemon that was killed would keep the new one from starting.
+        rm -f /var/run/docker.pid
+        setsid --fork dockerd >/var/log/dockerd.log 2>&1 </dev/null
+    fi
+    for _ in $(seq 60); do
+        docker_answers && return
+        sleep 1
+    done
+    echo "setup: Docker does not start; the end of its log:" >&2
+    tail -n 20 /var/log/dockerd.log >&2 || true
+    exit 1
+}
+
+command -v apt-get >/dev/null || {
+    echo "setup: this machine has no apt-get; install a Docker engine and mmdebstrap by hand" >&2
+    exit 1
+}
+command -v cargo >/dev/null || {
+    echo "setup: cargo is missing; install Rust first" >&2
+    exit 1
+}
+
+install_packages ca-certificates curl gcc git libc6-dev make mmdebstrap util-linux
+[ -n "${DOCKER_HOST-}" ] || docker_answers || install_packages docker.io iptables
+if [ "${1-}" = test ]; then
+    # The tests bring engines of their own up and down, compare version orders with the real tools, and import real
+    # source packages.
+    install_packages busybox-static docker.io docker-registry dpkg-dev iptables rpm shellcheck skopeo tar
+    cargo nextest --version >/dev/null 2>&1 || {
+        echo "setup: installing cargo-nextest with cargo"
+        retry cargo install --locked cargo-nextest
+    }
+fi
+[ -n "${DOCKER_HOST-}" ] || start_docker

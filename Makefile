@@ -1,0 +1,32 @@
+# The two commands of the README, and what they are made of.
+
+.PHONY: demo test setup lint unit real slow
+
+# Builds and archives the demo agent, from nothing.
+demo:
+	.ci/setup.sh
+	cargo build --locked
+	.ci/demo.sh
+
+# Everything that has to be true.
+test:
+	.ci/setup.sh test
+	$(MAKE) lint
+	$(MAKE) unit
+	.ci/demo.sh
+	$(MAKE) real
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	shellcheck .ci/*.sh .ci/run builders/*/*.sh tests/fixtures/demo-agent/*.sh
+	if cargo deny --version >/dev/null 2>&1; then cargo deny --offline check bans licenses sources; fi
+
+# Hermetic tests: seconds.
+unit:
+	cargo nextest run --locked -E 'not binary(real) and not binary(engine_conformance)'
+
+# Tests on a real engine; they share the images that the demo made.
+real:
+	cargo nextest run --locked -E 'binary(real) or binary(engine_conformance)'
