@@ -1,4 +1,63 @@
-//! Packhold turns a git commit into deb and rpm packages.
+//! Packhold turns a git commit of an agent into deb and rpm packages. It builds them in disposable distro containers,
+//! proves in fresh images that they install and leave, and archives images, sources and packages so that the same bytes
+//! can be had again when every registry and mirror is gone.
+//!
+//! # Vocabulary
+//!
+//! One word per thing: in types, files, command line and logs.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | pipeline | a TOML file: one source, the targets to build it for, how to verify and archive ([`config::Pipeline`]) |
+//! | builder | a folder of scripts: one distro release as a place to build and to verify ([`config::Builder`]) |
+//! | family | a builder without a base image, there to be extended: `deb`, `rpm` |
+//! | target | one builder × one package format: `debian-12/deb` ([`model::TargetName`]) |
+//! | source tree | the files of one commit as a deterministic tar; its digest and commit time identify it |
+//! | userland | what a registry, a bootstrap or a tar gives: a bare root file system |
+//! | base image | the userland, with the builder's `base.sh` applied where it has one |
+//! | builder image | base image + packaging tools |
+//! | deps image | builder image + build dependencies; the build runs in it with the network off |
+//! | stage | source → prepare (once, shared) → deps → build → verify → archive ([`model::Stage`]) |
+//! | step | one command that ran in a container ([`model::StepRecord`]) |
+//! | artifact | a file that a build left ([`model::Artifact`]) |
+//! | run | one execution of a pipeline for one commit ([`model::RunId`]) |
+//! | run record | the one document that says what happened; every view is drawn from it ([`model::RunRecord`]) |
+//! | outcome | passed · failed(stage, reason) · broken · skipped · infra(stage, reason): data, not an error ([`model::Outcome`]) |
+//! | key | the digest of everything that can change a result; the same key means that it need not be made again ([`plan`]) |
+//! | archive | a folder in OCI image layout, blobs written once ([`mod@archive`]) |
+//! | engine | what runs containers ([`engine::Engine`]) |
+//! | sandbox | one container as a scope, removed whatever happens ([`sandbox`]) |
+//!
+//! # Layers
+//!
+//! A module imports only from layers below its own; `tests/architecture.rs` fails on an upward import. Only
+//! `engine/docker` names bollard, only [`mod@archive`] names oci-spec, only [`cli`] prints, reads the environment and exits.
+//!
+//! ```text
+//! main.rs            parse, call, exit code
+//! 6 cli/             one file per command
+//! 5 run/             scheduler: request → run record; parallelism, cancellation, events
+//! 4 stage/           source prepare deps build verify archive: one function each, typed in, typed out
+//! 3 sandbox/         one disposable container as a scope: limits, time-outs; always removed
+//! 3 plan/            pure: what is built from what, and under which key
+//! 2 engine/          trait Engine + docker, fake, conformance; own types only
+//! 2 archive/         layout, blobs, index, import and export, verify, restore; FORMAT.md is its specification
+//! 2 source/          commit → deterministic tar; version from tags or packaging
+//! 2 config/          pipelines and builders: parse, check, errors with file:line and a hint
+//! 2 report/          pure functions from the run record to text
+//! 1 model/           ids, digests, target, artifact, outcome, run record, event
+//! 0 support/         paths in errors, hints, safe text, safe tar
+//! ```
+//!
+//! # How a run goes
+//!
+//! [`run::execute`] exports the commit, and works on the targets side by side. For each it finds or makes three images
+//! by their keys, first in the engine's store, then in the archive, else by making them: base, builder, deps. The build runs in the deps image as an
+//! ordinary user with no network and no capabilities; its artifacts are taken out as a tar that is treated as hostile. They are
+//! installed, tried and removed in a fresh container of the base image. What was built or verified under the same key before is
+//! taken from the archive. At the end everything becomes visible in the archive at once.
+//!
+//! Nothing of the host is ever mounted into a container: sources go in and artifacts come out as streams.
 
 pub mod archive;
 pub mod cli;

@@ -318,7 +318,7 @@ mod tests {
     fn storing_sound_bytes_heals_a_damaged_blob() {
         let fixture = Fixture::new();
         let (digest, _) = fixture.archive.put_bytes(b"content").unwrap();
-        for damage in [&b"contenX"[..], b"cont", b""] {
+        for damage in [&b"contenX"[..], b"cont", b"", b"content and more"] {
             fs::remove_file(fixture.blob(&digest)).unwrap();
             fs::write(fixture.blob(&digest), damage).unwrap();
             fixture.archive.put_bytes(b"content").unwrap();

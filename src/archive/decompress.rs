@@ -27,8 +27,11 @@ impl Packing {
     }
 }
 
+/// A stream whose beginning was looked at and put back.
+pub(super) type Peeked<R> = Chain<Cursor<Vec<u8>>, R>;
+
 /// Reads up to `wanted` bytes, fewer only at the end, and gives them back in front of the rest.
-pub(super) fn peek<R: Read>(mut input: R, wanted: usize) -> io::Result<(Vec<u8>, Chain<Cursor<Vec<u8>>, R>)> {
+pub(super) fn peek<R: Read>(mut input: R, wanted: usize) -> io::Result<(Vec<u8>, Peeked<R>)> {
     let mut start = Vec::with_capacity(wanted);
     (&mut input).take(wanted as u64).read_to_end(&mut start)?;
     Ok((start.clone(), Cursor::new(start).chain(input)))

@@ -126,9 +126,15 @@ mod tests {
             assert!(matches!(error, ArchiveError::WouldOverwrite { .. }), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }
-        fs::remove_file(&path).unwrap();
-        std::os::unix::fs::symlink("nowhere", &path).unwrap();
-        assert!(fixture.archive.restore_files(&run, &[], &dest).is_err());
+        // Not even a link to a file with the right bytes, which may change behind it.
+        let elsewhere = fixture.dir.path().join("elsewhere");
+        fs::write(&elsewhere, "package 1").unwrap();
+        for link in [Path::new("nowhere"), &elsewhere] {
+            fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(link, &path).unwrap();
+            let error = fixture.archive.restore_files(&run, &[], &dest).unwrap_err();
+            assert!(matches!(error, ArchiveError::WouldOverwrite { .. }), "{error}");
+        }
         assert!(!path.parent().unwrap().join("nowhere").exists());
     }
 

@@ -283,6 +283,8 @@ impl Verifier<'_> {
                 MediaType::ImageManifest => {
                     let Some(manifest): Option<ImageManifest> = self.parse(&digest, "the manifest", &users)
                     else {
+                        // It is listed, so a reference to it resolves; that its bytes are wrong is told once.
+                        self.image_manifests.entry(digest).or_insert_with(|| vec![digest]);
                         continue;
                     };
                     if is_artifact(&manifest, RUN) || is_artifact(&manifest, IMAGE_RECORD) {

@@ -28,7 +28,6 @@ impl View for JsonLines {
 }
 
 /// Plain lines on standard output, for logs of CI.
-#[derive(Default)]
 pub(super) struct PlainLines;
 
 impl View for PlainLines {

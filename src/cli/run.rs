@@ -27,7 +27,7 @@ pub(super) async fn run(common: &Common, arguments: RunArguments) -> Result<u8, 
     let mut view: Box<dyn View> = match common.format {
         OutputFormat::Json => Box::new(JsonLines),
         OutputFormat::Auto if terminal => Box::new(Board::new()),
-        _ => Box::new(PlainLines::default()),
+        _ => Box::new(PlainLines),
     };
     let show = tokio::spawn(async move {
         while let Some(event) = receive.recv().await {

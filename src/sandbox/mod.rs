@@ -27,8 +27,9 @@ use crate::engine::{
 };
 
 /// What installing packages needs: package managers change owners and modes, drop to their own users and run
-/// maintainer scripts. Nothing here reaches the host.
-const INSTALLER: [&str; 12] = [
+/// maintainer scripts. NET_RAW is for what was installed: the kernel refuses to run a program whose file capabilities
+/// its container may not have, and network agents have that one. Nothing here reaches the host.
+const INSTALLER: [&str; 13] = [
     "AUDIT_WRITE",
     "CHOWN",
     "DAC_OVERRIDE",
@@ -37,6 +38,7 @@ const INSTALLER: [&str; 12] = [
     "KILL",
     "MKNOD",
     "NET_BIND_SERVICE",
+    "NET_RAW",
     "SETFCAP",
     "SETGID",
     "SETUID",

@@ -82,8 +82,10 @@ impl<R: Read> TarReader<R> {
         while let Some(header) = self.next_header()? {
             let size = extension.size.take().map_or_else(|| header.entry_size(), Ok);
             let size = size.map_err(|_| TarError::Damaged("a size that is no number".to_owned()))?;
+            let padded = size.checked_next_multiple_of(BLOCK as u64);
+            let padded = padded.ok_or_else(|| TarError::Damaged(format!("an entry of {size} bytes")))?;
             self.left = size;
-            self.padding = size.next_multiple_of(BLOCK as u64) - size;
+            self.padding = padded - size;
             let kind = header.entry_type();
             if kind.is_gnu_longname() {
                 extension.path = Some(without_nul(self.read_extension()?));
@@ -349,6 +351,18 @@ mod tests {
         for record in [&b"5 a=b"[..], b"999 a=b\n", b"x", b"0 a=b\n", b"3 \n"] {
             let tar = tar_of(&[(b"pax", tar::EntryType::XHeader, record)]);
             assert!(matches!(names(&tar), Err(TarError::Damaged(_))), "{record:?}");
+        }
+    }
+
+    #[test]
+    fn a_size_that_no_stream_can_hold_is_refused() {
+        for size in [u64::MAX, u64::MAX - 600] {
+            let record = format!("30 size={size:021}\n");
+            let tar = tar_of(&[
+                (b"pax", tar::EntryType::XHeader, record.as_bytes()),
+                (b"a", tar::EntryType::Regular, b""),
+            ]);
+            assert!(matches!(names(&tar), Err(TarError::Damaged(_) | TarError::Truncated)), "{size}");
         }
     }
 

@@ -18,7 +18,9 @@ const LOOKS: Duration = Duration::from_secs(1);
 /// When a command has ended and its output stays open, its last bytes are on their way no longer than this.
 const LAST_BYTES: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_millis(200);
-/// How much of the last output is kept to read the runtime's own complaint from.
+/// How long a container that was killed may seem to run on.
+const STOPS: Duration = Duration::from_secs(2);
+/// How much of the first output is kept to read the runtime's own complaint from.
 const COMPLAINT: usize = 2048;
 
 /// What the engine says about a command.
@@ -149,11 +151,25 @@ impl Docker {
 
     /// A command failed: on its own, or because a limit was reached, or because its container was stopped.
     async fn failed(&self, container: &ContainerId, code: i64) -> Result<ExecStatus> {
-        if !self.runs(container).await? {
-            return self.gone_status(container).await;
+        let deadline = Instant::now() + STOPS;
+        let limits = self.reached_limits(container).await;
+        loop {
+            if !self.runs(container).await? {
+                return self.gone_status(container).await;
+            }
+            match limits {
+                Some(Reached { oom, process_limit }) => {
+                    return Ok(ExecStatus::Exited { code, oom, process_limit });
+                }
+                // Nothing can be started in a container that is about to stop, and the engine says that it runs until
+                // its last process is gone.
+                None if Instant::now() < deadline => sleep(FIRST_LOOK).await,
+                None => {
+                    let process_limit = self.is_full_of_processes(container).await;
+                    return Ok(ExecStatus::Exited { code, oom: false, process_limit });
+                }
+            }
         }
-        let Reached { oom, process_limit } = self.reached_limits(container).await;
-        Ok(ExecStatus::Exited { code, oom, process_limit })
     }
 
     /// Podman answers with an error where Docker prints the runtime's complaint.

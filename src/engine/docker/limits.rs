@@ -38,18 +38,15 @@ impl Docker {
     /// what an earlier command that succeeded ran into counts too.
     ///
     /// The kernel's counters are read by a command in the container: `State.OOMKilled` tells of the first process
-    /// only, and the engine's events are few and get lost.
-    pub(super) async fn reached_limits(&self, container: &ContainerId) -> Reached {
-        let Some(now) = self.read_counters(container).await else {
-            // Not even `head` could start.
-            return Reached { oom: false, process_limit: self.is_full_of_processes(container).await };
-        };
+    /// only, and the engine's events are few and get lost. `None` where nothing could be started to read them.
+    pub(super) async fn reached_limits(&self, container: &ContainerId) -> Option<Reached> {
+        let now = self.read_counters(container).await?;
         let mut known = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         let before = known.insert(container.clone(), now).unwrap_or_default();
-        Reached {
+        Some(Reached {
             oom: now.oom_kills > before.oom_kills,
             process_limit: now.refused_processes > before.refused_processes,
-        }
+        })
     }
 
     pub(super) fn forget_counters(&self, container: &ContainerId) {
@@ -87,7 +84,8 @@ impl Docker {
         parse(&String::from_utf8_lossy(&text))
     }
 
-    async fn is_full_of_processes(&self, container: &ContainerId) -> bool {
+    /// Whether the container has as many processes as it may, as the engine counts them.
+    pub(super) async fn is_full_of_processes(&self, container: &ContainerId) -> bool {
         let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
         let mut stats = self.quick.stats(&container.0, Some(options));
         let Some(Ok(stats)) = stats.next().await else { return false };

@@ -1,0 +1,128 @@
+//! What an engine over a socket must bear: that nobody answers, that it dies, that a registry refuses.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use packhold::engine::docker::Docker;
+use packhold::engine::{
+    Command, ContainerSpec, Engine, EngineError, ExecStatus, ImageSource, Limits, Network, Object,
+};
+use tokio::io::AsyncReadExt;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+const SOCKET: &str = "/var/run/docker.sock";
+
+async fn docker() -> Docker {
+    Docker::connect(None).await.expect("this test needs Docker at its default socket: start it")
+}
+
+/// A socket that passes everything on to Docker's, until it is aborted: then the engine behind it seems to have died.
+fn stand_in(socket: &Path) -> JoinHandle<()> {
+    let listener = UnixListener::bind(socket).expect("a socket in a temporary folder");
+    tokio::spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        while let Ok((mut near, _)) = listener.accept().await {
+            connections.spawn(async move {
+                let mut far = UnixStream::connect(SOCKET).await.expect("this test needs Docker");
+                _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    })
+}
+
+fn command(argv: &[&str]) -> Command {
+    Command {
+        argv: argv.iter().map(|&word| word.to_owned()).collect(),
+        env: BTreeMap::from([("PATH".to_owned(), "/bin".to_owned())]),
+        user: "0:0".to_owned(),
+        dir: "/".to_owned(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_dies_ends_commands_and_streams_with_an_error() {
+    let docker = docker().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let socket = folder.path().join("engine.sock");
+    let stand_in = stand_in(&socket);
+    let engine = Docker::connect(socket.to_str()).await.expect("the stand-in answers");
+
+    let tag = format!("packhold-dying:{}", std::process::id());
+    let archive = Box::pin(Cursor::new(common::busybox_image()));
+    let image = docker.load(ImageSource::Archive(archive), &tag).await.expect("the tests' image loads");
+    let spec = ContainerSpec {
+        image: image.id,
+        name_hint: "dying".to_owned(),
+        labels: BTreeMap::new(),
+        network: Network::None,
+        capabilities: Vec::new(),
+        limits: Limits { memory: 64 << 20, processes: 30, cpus: None },
+        hostname: "bench".to_owned(),
+    };
+    let container = docker.create(&spec).await.expect("a container");
+
+    let large = command(&["dd", "if=/dev/zero", "of=/tmp/large", "bs=1M", "count=100"]);
+    let done = docker.exec(&container, &large, &mut |_| ControlFlow::Continue(())).await;
+    let mut stream = engine.get(&container, "/tmp/large").await.expect("a stream begins");
+    let sleep = command(&["sh", "-c", "echo begun; sleep 60"]);
+    let begun = tokio::sync::Notify::new();
+    let mut sink = |_: &[u8]| {
+        begun.notify_one();
+        ControlFlow::Continue(())
+    };
+    let run = engine.exec(&container, &sleep, &mut sink);
+    let kill = async {
+        let seen = tokio::time::timeout(Duration::from_secs(30), begun.notified()).await;
+        stand_in.abort();
+        assert!(seen.is_ok(), "the command printed nothing");
+        Instant::now()
+    };
+    let (run, killed) = tokio::join!(run, kill);
+    let took = killed.elapsed();
+    let broken = stream.read_to_end(&mut Vec::new()).await;
+    let info = engine.info().await;
+    docker.remove(&Object::Container(container)).await.expect("the container goes");
+    docker.remove(&Object::ImageTag(tag)).await.expect("the image goes");
+
+    assert!(matches!(done, Ok(ExecStatus::Exited { code: 0, .. })), "{done:?}");
+    assert!(matches!(run, Err(EngineError::Unreachable { .. })), "{run:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(broken.is_err(), "{broken:?}");
+    assert!(matches!(info, Err(EngineError::Unreachable { .. })), "{info:?}");
+}
+
+#[tokio::test]
+async fn where_nobody_answers_the_address_is_told() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let socket = folder.path().join("none.sock");
+    let address = format!("unix://{}", socket.display());
+    let missing = Docker::connect(Some(&address)).await.err().expect("nobody answers");
+    assert_eq!(missing.to_string(), format!("the docker engine does not answer at {address}"));
+
+    // A socket whose server is gone.
+    drop(UnixListener::bind(&socket).expect("a socket"));
+    let refused = Docker::podman(Some(&address)).await.err().expect("nobody answers");
+    assert_eq!(refused.to_string(), format!("the podman engine does not answer at {address}"));
+    assert!(std::error::Error::source(&refused).is_some());
+}
+
+#[tokio::test]
+async fn an_address_of_another_kind_is_refused() {
+    let error = Docker::connect(Some("ssh://host")).await.err().expect("not an address for us");
+    assert!(matches!(error, EngineError::Refused { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_give_an_image_is_told_as_such() {
+    let docker = docker().await;
+    for reference in ["127.0.0.1:1/none", "127.0.0.1:1/none:1.0", "not a reference"] {
+        let error = docker.load(ImageSource::Registry(reference.to_owned()), "packhold-none:1").await.err();
+        assert!(matches!(error, Some(EngineError::Pull { .. })), "{reference}: {error:?}");
+    }
+}
