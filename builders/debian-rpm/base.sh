@@ -5,8 +5,9 @@
 # shellcheck disable=SC1091 # in the container
 . /packhold/debian.sh
 
+# netbase: /etc/protocols and /etc/services are in every rpm distro's package `setup`, so no package requires them.
 apt_update
-apt_install rpm dnf
+apt_install rpm dnf netbase
 apt_clean
 
 # Nothing runs as a service in here (invoke-rc.d(8) asks policy-rc.d).
