@@ -1,6 +1,7 @@
 //! What an engine over a socket must bear: that nobody answers, that it dies, that a registry refuses.
 
-mod common;
+#[path = "common/busybox.rs"]
+mod busybox;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -54,7 +55,7 @@ async fn an_engine_that_dies_ends_commands_and_streams_with_an_error() {
     let engine = Docker::connect(socket.to_str()).await.expect("the stand-in answers");
 
     let tag = format!("packhold-dying:{}", std::process::id());
-    let archive = Box::pin(Cursor::new(common::busybox_image()));
+    let archive = Box::pin(Cursor::new(busybox::busybox_image()));
     let image = docker.load(ImageSource::Archive(archive), &tag).await.expect("the tests' image loads");
     let spec = ContainerSpec {
         image: image.id,

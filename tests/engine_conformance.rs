@@ -1,6 +1,7 @@
 //! Every engine does the same: the suite of `packhold::engine::conformance` on each of them.
 
-mod common;
+#[path = "common/busybox.rs"]
+mod busybox;
 
 use std::io::Cursor;
 
@@ -11,7 +12,7 @@ use packhold::engine::{Engine, ImageSource, Object};
 
 async fn conforms(engine: &dyn Engine, may_skip: bool) {
     let tag = format!("packhold-conformance-base:{}", std::process::id());
-    let archive = Box::pin(Cursor::new(common::busybox_image()));
+    let archive = Box::pin(Cursor::new(busybox::busybox_image()));
     let image = engine.load(ImageSource::Archive(archive), &tag).await.expect("the tests' image loads");
     let verdicts = run_all(engine, &image.id).await;
     engine.remove(&Object::ImageTag(tag)).await.expect("the tests' image goes");

@@ -48,7 +48,8 @@ pub trait Engine: Send + Sync {
     /// Runs a command in a running container, with empty standard input, and hands over what it prints. Returns when
     /// the command has ended, whether or not something it started still runs.
     ///
-    /// Dropping the future does not end the command; removing the container does.
+    /// The sink returns soon: engines throw away what a command printed before its end and nobody took within some
+    /// seconds. Dropping the future does not end the command; removing the container does.
     async fn exec(
         &self,
         container: &ContainerId,
@@ -61,6 +62,9 @@ pub trait Engine: Send + Sync {
 
     /// The file or folder `path` of the container as a tar whose names begin with the last component of `path`. What
     /// it holds is hostile. A path that does not exist is [`EngineError::NotFound`].
+    ///
+    /// Read it to its end, or drop it, before the next call for the same container: engines lock the container
+    /// meanwhile. When an engine fails in the middle, the tar is cut short or broken and says nothing more.
     async fn get(&self, container: &ContainerId, path: &str) -> Result<ByteStream>;
 
     /// Makes an image of the container's file system as it is now.

@@ -6,6 +6,8 @@ mod error;
 mod owner;
 mod reap;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::future::Future;

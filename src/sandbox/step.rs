@@ -1,6 +1,8 @@
 use std::ops::ControlFlow;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::SandboxError;
 use crate::engine::{Command, ContainerId, Engine, ExecStatus};
@@ -102,7 +104,7 @@ pub(super) async fn run(
         tokio::select! {
             biased;
             status = &mut exec => break Ok(status?),
-            () = tokio::time::sleep_until(silent_at.min(over_at).into()) => {
+            () = tokio::time::sleep_until(silent_at.min(over_at)) => {
                 let now = Instant::now();
                 if now >= over_at {
                     break Err(StepEnd::TimeOut);

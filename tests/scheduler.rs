@@ -1,0 +1,335 @@
+//! Whole runs on the engine in memory: what is done, what is reused, and what is left when the engine fails.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
+
+use std::path::Path;
+use std::process::Command as Process;
+use std::sync::Arc;
+
+use packhold::archive::{self, Archive};
+use packhold::config::{Builders, Pipeline, PipelineFile};
+use packhold::engine::fake::{Fake, Method, Script};
+use packhold::engine::{Command, EngineError, ExecStatus};
+use packhold::model::{Event, FailReason, InfraReason, Outcome, RunRecord, Stage};
+use packhold::run::{Folders, Request, RunError, execute};
+use packhold::stage::BaseChoice;
+use tokio_util::sync::CancellationToken;
+
+const PIPELINE: &str = "[package]\nname = \"demo\"\n[target.\"debian-12/deb\"]\n";
+const DEB: &str = "demo_1.0-1_amd64.deb";
+
+/// A repository, folders and an engine that builds one package.
+struct World {
+    root: tempfile::TempDir,
+    engine: Fake,
+}
+
+fn runs(
+    script: &'static str,
+    first_argument: Option<&'static str>,
+) -> impl Fn(&Command) -> bool + Send + 'static {
+    move |command| {
+        command.argv.iter().any(|word| word.ends_with(script))
+            && first_argument.is_none_or(|wanted| command.argv.iter().any(|word| word == wanted))
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        // In memory, where it is there: the archive waits for the disk at every blob.
+        let root = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let world = Self { root, engine: Fake::new() };
+        world.write("repo/debian/control", "Source: demo\nBuild-Depends: zlib1g-dev\n");
+        world.write("repo/debian/changelog", "demo (0.1-1) unstable; urgency=low\n");
+        world.git(&["init", "-q", "-b", "main"]);
+        world.commit();
+        world.git(&["tag", "v1.0"]);
+
+        let engine = &world.engine;
+        engine.in_registry(
+            "docker.io/library/debian:bookworm",
+            &[("/build/.keep", b""), ("/packages/.keep", b"")],
+        );
+        for script in ["prepare.sh", "deps.sh"] {
+            engine.on_exec(runs(script, None), Script::exits(0));
+        }
+        engine.on_exec(|command| command.argv[0] == "rm", Script::exits(0));
+        engine.on_exec(runs("packages.sh", None), Script::exits(0).printing("libc6\t2.36\tamd64\n"));
+        let built =
+            Script::exits(0).printing("building\n").writing(&format!("/build/out/{DEB}"), *b"package");
+        engine.on_exec(runs("build.sh", None), built);
+        engine.on_exec(runs("verify.sh", None), Script::exits(0));
+        engine.on_exec(runs("verify.sh", Some("info")), Script::exits(0).printing("demo\t1.0-1\tamd64\n"));
+        engine.on_exec(runs("verify.sh", Some("installed")), Script::exits(0).printing("demo\t1.0-1\n"));
+        let sum = format!("{}  /packages/{DEB}\n", packhold::model::Digest::of(b"package").hex());
+        engine.on_exec(|command| command.argv[0] == "sha256sum", Script::exits(0).printing(sum));
+        world
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn git(&self, arguments: &[&str]) {
+        let mut git = Process::new("git");
+        git.current_dir(self.path("repo")).args(["-c", "user.name=T", "-c", "user.email=t@packhold.invalid"]);
+        git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+        assert!(git.args(arguments).status().unwrap().success());
+    }
+
+    fn commit(&self) {
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "-m", "change"]);
+    }
+
+    fn archive(&self) -> Archive {
+        Archive::open_or_create(self.path("archive")).unwrap()
+    }
+
+    fn request(&self, pipeline: &str) -> Request {
+        let file =
+            PipelineFile { path: "p.toml".into(), folder: self.path("repo"), text: pipeline.to_owned() };
+        Request {
+            pipeline: Pipeline::parse(&file, &Builders::shipped()).unwrap(),
+            file,
+            builders: Builders::shipped(),
+            source: None,
+            revision: "HEAD".to_owned(),
+            engine: Arc::new(self.engine.clone()),
+            archive: self.archive(),
+            base: BaseChoice::default(),
+            jobs: 2,
+            rebuild: false,
+            folders: Folders { cache: self.path("cache"), state: self.path("state") },
+        }
+    }
+
+    async fn run(&self, pipeline: &str) -> (Result<RunRecord, RunError>, Vec<Event>) {
+        let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
+        let result = execute(self.request(pipeline), send, CancellationToken::new()).await;
+        let mut events = Vec::new();
+        while let Ok(event) = receive.try_recv() {
+            events.push(event);
+        }
+        (result, events)
+    }
+
+    /// Nothing is left, and the archive is whole.
+    fn is_clean(&self) {
+        assert_eq!(self.engine.live(), 0, "containers are left");
+        let work = self.path("cache/work");
+        let left: Vec<_> =
+            std::fs::read_dir(&work).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        assert!(left.is_empty(), "temporary folders are left: {left:?}");
+        let report = archive::verify(self.path("archive"), |_| {}).unwrap();
+        assert!(report.is_sound(), "{:?}", report.problems);
+    }
+}
+
+fn reused(record: &RunRecord, stage: Stage) -> bool {
+    record.targets[0].stages.iter().find(|s| s.stage == stage).unwrap().reused.is_some()
+}
+
+#[tokio::test]
+async fn a_run_builds_verifies_and_archives() {
+    let world = World::new();
+    let (result, events) = world.run(PIPELINE).await;
+    let record = result.unwrap();
+    assert_eq!(record.outcome, Outcome::Passed, "{:#?}", record.targets);
+    assert_eq!(record.targets[0].artifacts[0].name, DEB);
+    assert_eq!(world.archive().run("latest").unwrap().record, record);
+    assert!(matches!(events.last(), Some(Event::RunFinished { .. })));
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn a_second_run_of_the_same_commit_runs_no_container() {
+    let world = World::new();
+    world.run(PIPELINE).await.0.unwrap();
+    let before = world.engine.calls(Method::Create);
+    let record = world.run(PIPELINE).await.0.unwrap();
+    assert_eq!(record.outcome, Outcome::Passed);
+    assert_eq!(world.engine.calls(Method::Create), before);
+    assert!([Stage::Deps, Stage::Build, Stage::Verify].into_iter().all(|stage| reused(&record, stage)));
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn a_commit_with_the_same_dependencies_reuses_the_deps_image_and_builds_anew() {
+    let world = World::new();
+    world.run(PIPELINE).await.0.unwrap();
+    world.write("repo/main.c", "int main;\n");
+    world.commit();
+    world.git(&["tag", "v1.0.1"]);
+    // The engine in memory builds 1.0 for ever; what counts here is what is done again.
+    let record = world.run(PIPELINE).await.0.unwrap();
+    assert!(reused(&record, Stage::Deps) && !reused(&record, Stage::Build));
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn an_empty_engine_gets_its_images_from_the_archive() {
+    let mut world = World::new();
+    world.run(PIPELINE).await.0.unwrap();
+    let fresh = World::new();
+    world.engine = fresh.engine.clone();
+    let mut request = world.request(PIPELINE);
+    request.rebuild = true;
+    let (send, _events) = tokio::sync::mpsc::unbounded_channel();
+    let record = execute(request, send, CancellationToken::new()).await.unwrap();
+    assert_eq!(record.outcome, Outcome::Passed, "{:#?}", record.targets);
+    assert!(record.images.iter().all(|image| image.obtained == "archive"), "{:#?}", record.images);
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn a_failing_target_does_not_stop_the_others() {
+    let world = World::new();
+    world
+        .engine
+        .in_registry("docker.io/library/debian:trixie", &[("/build/.keep", b""), ("/packages/.keep", b"")]);
+    let fails = |command: &Command| {
+        command.argv.iter().any(|word| word.ends_with("build.sh"))
+            && command.env.get("PACKHOLD_BUILDER").is_some_and(|builder| builder == "debian-13")
+    };
+    world.engine.on_exec(fails, Script::exits(2).printing("main.c:1: error\n"));
+    let record = world.run(&format!("{PIPELINE}[target.\"debian-13/deb\"]\n")).await.0.unwrap();
+    assert_eq!(record.targets[0].outcome, Outcome::Passed);
+    let Outcome::Failed { stage, reason, .. } = &record.targets[1].outcome else { panic!("{record:#?}") };
+    assert_eq!((*stage, *reason), (Stage::Build, FailReason::StepExit));
+    assert_eq!(record.outcome.exit_code(), 1);
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn a_missing_packaging_breaks_its_target_and_no_other() {
+    let world = World::new();
+    let text = format!("{PIPELINE}[target.\"debian-rpm/rpm\"]\npackaging = \"none.spec\"\n");
+    let record = world.run(&text).await.0.unwrap();
+    assert_eq!(record.targets[0].outcome, Outcome::Passed);
+    assert!(matches!(record.targets[1].outcome, Outcome::Broken { .. }));
+    assert_eq!(record.outcome.exit_code(), 2);
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn a_shared_prepare_stage_runs_once_and_its_failure_skips_the_targets() {
+    let world = World::new();
+    let text = format!(
+        "{PIPELINE}[prepare]\nbuilder = \"debian-12\"\nscript = \"make-it\"\noutputs = [\"agent\"]\n"
+    );
+    let is_script = |command: &Command| command.argv.iter().any(|word| word == "make-it");
+    world.engine.on_exec(is_script, Script::exits(0).writing("/build/source/agent", *b"binary"));
+    let record = world.run(&text).await.0.unwrap();
+    assert_eq!(record.outcome, Outcome::Passed, "{record:#?}");
+    assert_eq!(world.engine.commands().iter().filter(|command| is_script(command)).count(), 1);
+    world.engine.on_exec(is_script, Script::exits(1));
+    let mut request = world.request(&text);
+    request.rebuild = true;
+    let (send, _events) = tokio::sync::mpsc::unbounded_channel();
+    let record = execute(request, send, CancellationToken::new()).await.unwrap();
+    assert!(matches!(record.targets[0].outcome, Outcome::Skipped { .. }), "{record:#?}");
+    assert_eq!(record.outcome.exit_code(), 1);
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn a_killed_container_is_told_as_out_of_memory() {
+    let world = World::new();
+    let oom = ExecStatus::Exited { code: 137, oom: true, process_limit: false };
+    world.engine.on_exec(runs("build.sh", None), Script::ends(oom));
+    let record = world.run(PIPELINE).await.0.unwrap();
+    assert_eq!(record.outcome.summary(), "failed(build, oom)");
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn a_cancelled_run_leaves_nothing_and_is_not_archived() {
+    let world = World::new();
+    world.engine.on_exec(runs("build.sh", None), Script::hangs());
+    let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
+    let cancel = CancellationToken::new();
+    let stop = cancel.clone();
+    tokio::spawn(async move {
+        while let Some(event) = receive.recv().await {
+            if matches!(&event, Event::Step { stage: Stage::Build, title, .. } if title.contains("build")) {
+                stop.cancel();
+            }
+        }
+    });
+    let record = execute(world.request(PIPELINE), send, cancel).await.unwrap();
+    assert_eq!(record.outcome.exit_code(), 130);
+    assert!(world.archive().runs().unwrap().is_empty());
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn an_engine_that_vanishes_at_any_call_loses_nothing_that_was_archived() {
+    let total = {
+        let world = World::new();
+        world.run(PIPELINE).await.0.unwrap();
+        let methods = [
+            Method::Info,
+            Method::Find,
+            Method::Load,
+            Method::Save,
+            Method::Create,
+            Method::Exec,
+            Method::Put,
+            Method::Get,
+            Method::Commit,
+            Method::Remove,
+        ];
+        methods.map(|method| world.engine.calls(method)).iter().sum::<usize>()
+    };
+    assert!(total > 40, "{total}");
+    for calls in 0..total {
+        let world = World::new();
+        world.engine.vanish_after(calls);
+        match world.run(PIPELINE).await.0 {
+            Err(error) => assert_eq!(error.exit_code(), 3, "after {calls} calls: {error}"),
+            // What is left to do after the last call that matters is to remove a container.
+            Ok(record) if record.outcome.passed() => assert!(calls + 3 > total, "{calls} of {total}"),
+            Ok(record) => {
+                assert_eq!(record.outcome.exit_code(), 3, "after {calls} calls: {:?}", record.outcome);
+                assert!(
+                    matches!(record.outcome, Outcome::Infra { reason: InfraReason::EngineLost, .. }),
+                    "after {calls} calls: {:?}",
+                    record.outcome
+                );
+            }
+        }
+        let report = archive::verify(world.path("archive"), |_| {}).unwrap();
+        assert!(report.is_sound(), "after {calls} calls: {:?}", report.problems);
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_cannot_be_removed_at_once_is_removed_in_the_end() {
+    let world = World::new();
+    let refused = || EngineError::Refused { action: "remove a container".into(), message: "busy".into() };
+    world.engine.fail(Method::Remove, 1, refused);
+    assert_eq!(world.run(PIPELINE).await.0.unwrap().outcome, Outcome::Passed);
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn two_clones_give_the_same_source_digest() {
+    let world = World::new();
+    let other = world.path("other");
+    let mut clone = Process::new("git");
+    clone.args(["clone", "-q"]).arg(world.path("repo")).arg(&other);
+    assert!(clone.status().unwrap().success());
+    let first = world.run(PIPELINE).await.0.unwrap();
+    let mut request = world.request(PIPELINE);
+    request.source = Some(other.to_string_lossy().into_owned());
+    let (send, _events) = tokio::sync::mpsc::unbounded_channel();
+    let second = execute(request, send, CancellationToken::new()).await.unwrap();
+    assert_eq!(first.source.tree, second.source.tree);
+    assert!(Path::new(&second.source.repository).ends_with("other"), "{}", second.source.repository);
+}
