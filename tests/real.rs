@@ -1,0 +1,10 @@
+//! Tests on a real engine. Each makes its own repository, archive and folders, and shares only the engine's images.
+
+mod common;
+
+#[path = "real/bad_input.rs"]
+mod bad_input;
+#[path = "real/bad_package.rs"]
+mod bad_package;
+#[path = "real/bad_world.rs"]
+mod bad_world;
