@@ -1,6 +1,9 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test setup lint unit real slow
+.PHONY: demo test lint unit real
+
+# Tests that need a container engine.
+REAL = binary(real) or binary(agents) or binary(engine_conformance) or binary(docker_engine)
 
 # Builds and archives the demo agent, from nothing.
 demo:
@@ -20,13 +23,14 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
-	shellcheck .ci/*.sh .ci/run builders/*/*.sh tests/fixtures/demo-agent/*.sh
+	shellcheck .ci/*.sh .ci/run builders/*/*.sh tests/fixtures/*.sh tests/fixtures/demo-agent/*.sh
 	if cargo deny --version >/dev/null 2>&1; then cargo deny --offline check bans licenses sources; fi
 
 # Hermetic tests: seconds.
 unit:
-	cargo nextest run --locked -E 'not binary(real) and not binary(engine_conformance)'
+	cargo nextest run --locked -E 'not ($(REAL))'
 
 # Tests on a real engine; they share the images that the demo made.
 real:
-	cargo nextest run --locked -E 'binary(real) or binary(engine_conformance)'
+	tests/fixtures/fetch-sources.sh target/sources
+	cargo nextest run --locked -E '$(REAL)'

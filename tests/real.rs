@@ -1,4 +1,5 @@
 //! Tests on a real engine. Each makes its own repository, archive and folders, and shares only the engine's images.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
 mod common;
 
@@ -8,3 +9,5 @@ mod bad_input;
 mod bad_package;
 #[path = "real/bad_world.rs"]
 mod bad_world;
+#[path = "real/whole.rs"]
+mod whole;

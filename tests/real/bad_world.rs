@@ -194,7 +194,9 @@ impl OwnEngine {
     fn spawn(folder: &Path) -> Child {
         let path = |name: &str| folder.join(name).display().to_string();
         let log = fs::File::options().create(true).append(true).open(path("log")).unwrap();
-        Command::new("dockerd")
+        // In a network namespace of its own: a daemon without a bridge removes the bridge of another one.
+        Command::new("unshare")
+            .args(["--net", "dockerd"])
             .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")])
             .args(["--host", &format!("unix://{}", path("sock"))])
             .args(["--bridge=none", "--iptables=false", "--ip6tables=false"])
