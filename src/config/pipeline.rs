@@ -3,7 +3,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use include_dir::{Dir, include_dir};
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -164,7 +164,7 @@ pub struct SmokeCommand {
     pub run: String,
     /// The exit status that it must have.
     pub exit: i64,
-    /// What its output must match.
+    /// What its output must match; `^` and `$` are the ends of a line.
     pub output: Option<Regex>,
     /// How long it may take.
     pub time: Duration,
@@ -518,11 +518,14 @@ impl Checker<'_> {
     fn smoke(&self, raw: RawSmoke, targets: &[TargetSection]) -> Result<SmokeCommand, ConfigError> {
         let output = match raw.output {
             None => None,
-            Some(pattern) => Some(Regex::new(pattern.get_ref()).map_err(|error| {
-                let hint =
-                    "write a regular expression of the regex crate; quote `.` and `+` with a backslash";
-                self.document.error(pattern.span(), format!("bad pattern: {error}"), hint)
-            })?),
+            // `^` and `$` are the ends of a line: nearly every command ends what it prints with a newline.
+            Some(pattern) => {
+                Some(RegexBuilder::new(pattern.get_ref()).multi_line(true).build().map_err(|error| {
+                    let hint =
+                        "write a regular expression of the regex crate; quote `.` and `+` with a backslash";
+                    self.document.error(pattern.span(), format!("bad pattern: {error}"), hint)
+                })?)
+            }
         };
         let mut only = Vec::new();
         for name in &raw.only {
@@ -638,6 +641,13 @@ mod tests {
         let mut pipeline = parse(MINIMAL).unwrap();
         let error = pipeline.select(&["debian-13/deb".parse().unwrap()]).unwrap_err();
         assert!(error.hint().contains("debian-12/deb"));
+    }
+
+    #[test]
+    fn the_pattern_of_a_smoke_command_may_name_a_whole_line() {
+        let text = format!("{MINIMAL}[[verify.smoke]]\nrun = \"demo\"\noutput = \"^demo$\"\n");
+        let pattern = parse(&text).unwrap().smoke[0].output.clone().unwrap();
+        assert!(pattern.is_match("demo\n") && !pattern.is_match("demo 1\n"));
     }
 
     #[test]

@@ -19,6 +19,11 @@ const TAIL: usize = 64 << 10;
 /// A line longer than this is shown in pieces.
 const LONGEST_LINE: usize = 4 << 10;
 
+/// What a step prints beyond so many lines or bytes is only in the log: whoever shows events must not need memory and
+/// time for a flood.
+const SHOWN_LINES: u64 = 50_000;
+const SHOWN_BYTES: u64 = 16 << 20;
+
 /// Keeps the record and the log of one stage while it runs.
 pub struct Recorder {
     reporter: Reporter,
@@ -32,6 +37,20 @@ pub struct Recorder {
     log: Option<Hasher<File>>,
     tail: Vec<u8>,
     line: Vec<u8>,
+    shown: Shown,
+}
+
+/// How much of a step's output was shown.
+#[derive(Default)]
+struct Shown {
+    lines: u64,
+    bytes: u64,
+}
+
+impl Shown {
+    fn is_enough(&self) -> bool {
+        self.lines >= SHOWN_LINES || self.bytes >= SHOWN_BYTES
+    }
 }
 
 impl Recorder {
@@ -51,6 +70,7 @@ impl Recorder {
             log: None,
             tail: Vec::new(),
             line: Vec::new(),
+            shown: Shown::default(),
         }
     }
 
@@ -107,6 +127,7 @@ impl Recorder {
     ) -> StageResult<StepResult> {
         self.doing(title);
         self.tail.clear();
+        self.shown = Shown::default();
         let offset = self.log.as_ref().map_or(0, Hasher::bytes);
         let result = {
             let mut sink = |chunk: &[u8]| self.write(chunk);
@@ -178,6 +199,9 @@ impl Recorder {
         if self.tail.len() > 2 * TAIL {
             self.tail.drain(..self.tail.len() - TAIL);
         }
+        if self.shown.is_enough() {
+            return Ok(());
+        }
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             for piece in part.chunks(LONGEST_LINE) {
                 self.line.extend_from_slice(piece);
@@ -190,12 +214,20 @@ impl Recorder {
     }
 
     fn flush_line(&mut self) {
-        if self.line.is_empty() {
+        if self.line.is_empty() || self.shown.is_enough() {
+            self.line.clear();
             return;
         }
+        self.shown.lines += 1;
+        self.shown.bytes += self.line.len() as u64;
         let line = neutralise(&self.line);
         self.line.clear();
         self.reporter.say(Event::Output { target: self.target.clone(), stage: self.stage, line });
+        if self.shown.is_enough() {
+            let owner = self.target.as_ref().map(|target| format!("{target} ")).unwrap_or_default();
+            let log = self.log_path.display();
+            self.warn(format!("{owner}{}: it prints very much; the rest is only in {log}", self.stage));
+        }
     }
 }
 

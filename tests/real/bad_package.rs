@@ -83,6 +83,9 @@ fn a_log_of_one_gib_is_cut_off_and_costs_no_memory() {
     let peak = running.peak_memory();
     let finished = running.finish();
     finished.assert_is(&expected(fault));
+    let said = finished.lines.iter().filter(|event| event["event"] == "warning");
+    let said: Vec<_> = said.filter_map(|event| event["message"].as_str()).collect();
+    assert!(said.iter().any(|text| text.contains("debian-12/deb build: it prints very much")), "{said:?}");
     assert!(peak < 256 << 10, "it held {peak} KiB");
     place.assert_clean(&finished, &[&seed, finished.record()["id"].as_str().unwrap()]);
 }

@@ -208,7 +208,10 @@ impl OwnEngine {
     }
 
     fn restart(&mut self) {
-        let _ = fs::remove_file(self.folder.join("pid"));
+        // Its containerd ends with it, but looks alive for as long as nobody collects it.
+        for file in ["pid", "exec/containerd/containerd.pid"] {
+            let _ = fs::remove_file(self.folder.join(file));
+        }
         self.daemon = Self::spawn(&self.folder);
         self.wait_until_it_answers();
     }
