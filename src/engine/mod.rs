@@ -48,8 +48,8 @@ pub trait Engine: Send + Sync {
     /// Runs a command in a running container, with empty standard input, and hands over what it prints. Returns when
     /// the command has ended, whether or not something it started still runs.
     ///
-    /// The sink returns soon: engines throw away what a command printed before its end and nobody took within some
-    /// seconds. Dropping the future does not end the command; removing the container does.
+    /// A sink that takes its time slows the command down. Dropping the future does not end the command; removing the
+    /// container does.
     async fn exec(
         &self,
         container: &ContainerId,
@@ -61,7 +61,7 @@ pub trait Engine: Send + Sync {
     async fn put(&self, container: &ContainerId, path: &str, tar: ByteStream) -> Result<()>;
 
     /// The file or folder `path` of the container as a tar whose names begin with the last component of `path`. What
-    /// it holds is hostile. A path that does not exist is [`EngineError::NotFound`].
+    /// it holds is hostile; owners in it mean nothing (podman gives 0:0). A path that does not exist is [`EngineError::NotFound`].
     ///
     /// Read it to its end, or drop it, before the next call for the same container: engines lock the container
     /// meanwhile. When an engine fails in the middle, the tar is cut short or broken and says nothing more.

@@ -42,7 +42,7 @@ fn the_same_commit_in_two_clones_gives_bit_identical_packages() {
     let first = place.run(&["demo", "--source", place.path("one").to_str().unwrap(), "--rebuild"]);
     assert_eq!(first.exit, 0, "{:#}", first.record()["targets"]);
     // Without what the first run knew, but for the engine's images.
-    let fresh = Workplace { archive: place.path("other-archive"), ..Workplace::without_repository() };
+    let fresh = Workplace::without_repository();
     let second = fresh.run(&["demo", "--source", two.to_str().unwrap()]);
     assert_eq!(second.exit, 0, "{:#}", second.record()["targets"]);
     assert_eq!(first.record()["source"]["tree"], second.record()["source"]["tree"]);

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::body_try_stream;
+use bollard::errors::Error;
 use bollard::models::{
     ContainerConfig, ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, ResourcesUlimits,
     RestartPolicy, RestartPolicyNameEnum,
@@ -31,10 +32,23 @@ impl Docker {
     pub(super) async fn find_containers(&self, label: &str) -> Result<Vec<Found>> {
         let filters = HashMap::from([("label", vec![label])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        let containers =
-            self.quick.list_containers(Some(options)).await.map_err(|error| {
-                self.error(format!("list containers with the label {label}"), label, error)
-            })?;
+        let mut tries = 0;
+        let containers = loop {
+            match self.quick.list_containers(Some(options.clone())).await {
+                Ok(containers) => break containers,
+                // Podman's word for a container that has just ended, which soon becomes Docker's.
+                Err(Error::JsonDataError { message, .. })
+                    if message.contains("variant `stopped`") && tries < 50 =>
+                {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(error) => {
+                    let action = format!("list containers with the label {label}");
+                    return Err(self.error(action, label, error));
+                }
+            }
+        };
         Ok(containers
             .into_iter()
             .filter_map(|container| {
@@ -70,7 +84,7 @@ impl Docker {
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         let created = self
             .quick
-            .create_container(Some(options), body(spec))
+            .create_container(Some(options), self.body(spec))
             .await
             .map_err(|error| self.error(action.as_str(), format!("image {}", spec.image), error))?;
         let made = Made { docker: self.clone(), id: Some(ContainerId(created.id.clone())) };
@@ -177,23 +191,38 @@ impl Docker {
             .collect();
         labels.extend(parent.labels.unwrap_or_default());
         labels.extend(spec.labels.clone());
+        // Not the idle loop of ours: what the parent starts.
         let shell = || vec!["/bin/sh".to_owned()];
-        let config = ContainerConfig {
-            // Not the idle loop of ours: what the parent starts.
-            cmd: Some(parent.cmd.filter(|cmd| !cmd.is_empty()).unwrap_or_else(shell)),
-            entrypoint: parent.entrypoint,
-            user: parent.user,
-            labels: Some(labels),
-            ..Default::default()
-        };
-        let options = CommitContainerOptionsBuilder::new()
+        let cmd = parent.cmd.filter(|cmd| !cmd.is_empty()).unwrap_or_else(shell);
+        let entrypoint = parent.entrypoint.unwrap_or_default();
+        let mut options = CommitContainerOptionsBuilder::new()
             .container(&container.0)
             .repo(repo)
             .tag(tag)
             .comment(&spec.comment)
-            .pause(true)
-            .build();
-        let made = self.patient.commit_container(options, config).await.map_err(fail)?;
+            .pause(true);
+        let mut config = ContainerConfig::default();
+        if self.kind == "podman" {
+            // It reads no configuration, but lines of a Dockerfile, whose labels it takes as they stand.
+            if labels.iter().any(|(name, value)| name.contains(['=', '\n']) || value.contains('\n')) {
+                let message = "podman takes no label with a line break".to_owned();
+                return Err(EngineError::Refused { action, message });
+            }
+            let mut lines: Vec<_> =
+                labels.iter().map(|(name, value)| format!("LABEL {name}={value}")).collect();
+            lines.push(format!("ENTRYPOINT {}", serde_json::json!(entrypoint)));
+            lines.push(format!("CMD {}", serde_json::json!(cmd)));
+            options = options.changes(&lines.join("\n"));
+        } else {
+            config = ContainerConfig {
+                cmd: Some(cmd),
+                entrypoint: Some(entrypoint),
+                user: parent.user,
+                labels: Some(labels),
+                ..config
+            };
+        }
+        let made = self.patient.commit_container(options.build(), config).await.map_err(fail)?;
         self.inspect(&made.id).await
     }
 
@@ -230,47 +259,52 @@ impl Drop for Made {
     }
 }
 
-fn body(spec: &ContainerSpec) -> ContainerCreateBody {
-    let memory = i64::try_from(spec.limits.memory).unwrap_or(i64::MAX);
-    let ulimit = |name: &str, soft, hard| ResourcesUlimits {
-        name: Some(name.to_owned()),
-        soft: Some(soft),
-        hard: Some(hard),
-    };
-    ContainerCreateBody {
-        hostname: Some(spec.hostname.clone()),
-        user: Some("0:0".to_owned()),
-        entrypoint: Some(Vec::new()),
-        cmd: Some(["/bin/sh", "-c", IDLE].map(str::to_owned).to_vec()),
-        working_dir: Some("/".to_owned()),
-        image: Some(spec.image.to_string()),
-        labels: Some(spec.labels.clone().into_iter().collect()),
-        // An image's own check would run commands beside ours.
-        healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }),
-        host_config: Some(HostConfig {
-            network_mode: Some(match spec.network {
-                Network::None => "none".to_owned(),
-                Network::Outside => "default".to_owned(),
+impl Docker {
+    fn body(&self, spec: &ContainerSpec) -> ContainerCreateBody {
+        let memory = i64::try_from(spec.limits.memory).unwrap_or(i64::MAX);
+        let ulimit = |name: &str, soft, hard| ResourcesUlimits {
+            name: Some(name.to_owned()),
+            soft: Some(soft),
+            hard: Some(hard),
+        };
+        ContainerCreateBody {
+            hostname: Some(spec.hostname.clone()),
+            user: Some("0:0".to_owned()),
+            entrypoint: Some(Vec::new()),
+            cmd: Some(["/bin/sh", "-c", IDLE].map(str::to_owned).to_vec()),
+            working_dir: Some("/".to_owned()),
+            image: Some(spec.image.to_string()),
+            labels: Some(spec.labels.clone().into_iter().collect()),
+            // An image's own check would run commands beside ours.
+            healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }),
+            host_config: Some(HostConfig {
+                network_mode: Some(match spec.network {
+                    Network::None => "none".to_owned(),
+                    Network::Outside => "default".to_owned(),
+                }),
+                cap_drop: Some(vec!["ALL".to_owned()]),
+                cap_add: Some(spec.capabilities.clone()),
+                security_opt: Some(vec!["no-new-privileges".to_owned()]),
+                ipc_mode: Some("private".to_owned()),
+                memory: Some(memory),
+                memory_swap: Some(memory),
+                pids_limit: Some(i64::from(spec.limits.processes)),
+                nano_cpus: spec.limits.cpus.map(|cpus| (cpus * 1e9) as i64),
+                // As systemd gives a service: programs that loop over all possible files stay fast, and no core dumps.
+                // Podman adds limits of its own to any that are asked for, and needs privileges for them; its own
+                // defaults come from containers.conf.
+                ulimits: (self.kind != "podman")
+                    .then(|| vec![ulimit("core", 0, 0), ulimit("nofile", 1024, 4096)]),
+                log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
+                restart_policy: Some(RestartPolicy {
+                    name: Some(RestartPolicyNameEnum::NO),
+                    maximum_retry_count: None,
+                }),
+                auto_remove: Some(false),
+                ..Default::default()
             }),
-            cap_drop: Some(vec!["ALL".to_owned()]),
-            cap_add: Some(spec.capabilities.clone()),
-            security_opt: Some(vec!["no-new-privileges".to_owned()]),
-            ipc_mode: Some("private".to_owned()),
-            memory: Some(memory),
-            memory_swap: Some(memory),
-            pids_limit: Some(i64::from(spec.limits.processes)),
-            nano_cpus: spec.limits.cpus.map(|cpus| (cpus * 1e9) as i64),
-            // What Debian and Fedora give a service: core dumps off, and few enough files for loops over all of them.
-            ulimits: Some(vec![ulimit("core", 0, 0), ulimit("nofile", 1024, 1024)]),
-            log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
-            restart_policy: Some(RestartPolicy {
-                name: Some(RestartPolicyNameEnum::NO),
-                maximum_retry_count: None,
-            }),
-            auto_remove: Some(false),
             ..Default::default()
-        }),
-        ..Default::default()
+        }
     }
 }
 

@@ -3,21 +3,25 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
+use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecResults};
 use futures_util::StreamExt;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Docker;
-use super::error::{status, words};
+use super::error::status;
 use super::limits::Reached;
 use crate::engine::{Command, ContainerId, EngineError, ExecStatus, Result, Sink};
 
 /// How soon after its start, and at most how often, the engine is asked whether a command has ended.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LOOKS: Duration = Duration::from_secs(1);
-/// When a command has ended and its output stays open, its last bytes are on their way no longer than this.
+/// When a command has ended and its output stays open, its last bytes are waited for no longer than this in all, and
+/// this long in silence.
 const LAST_BYTES: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_millis(200);
+/// More than an engine and sockets buffer (Docker: 1 MiB and a pipe): what comes later was printed later.
+const BUFFERED: usize = 4 << 20;
 /// How long a container that was killed may seem to run on.
 const STOPS: Duration = Duration::from_secs(2);
 /// How much of the first output is kept to read the runtime's own complaint from.
@@ -31,8 +35,8 @@ enum Look {
 }
 
 impl Docker {
-    /// Docker adds to the environment of a command what the image and the container have. Names without a value take
-    /// that away again. The runtime then sets HOME (from the container's `/etc/passwd`) if the command has none.
+    /// Engines add to the environment what the image and the container have, and the runtime adds HOME. Docker takes
+    /// some of it away when asked, podman nothing, so the container's own `env` does it.
     pub(super) async fn run(
         &self,
         container: &ContainerId,
@@ -41,37 +45,26 @@ impl Docker {
     ) -> Result<ExecStatus> {
         let program = command.argv.first().map_or("nothing", String::as_str);
         let fail = |error| self.error(format!("run {program}"), format!("container {}", container.0), error);
-        let inspected = self.quick.inspect_container(&container.0, None).await.map_err(fail)?;
-        let mut env: Vec<String> =
-            command.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let own = inspected.config.and_then(|config| config.env).unwrap_or_default();
-        let names = own.iter().map(|variable| variable.split('=').next().unwrap_or_default());
-        env.extend(
-            names
-                .chain(["PATH", "HOSTNAME", "TERM", "container"])
-                .filter(|name| !command.env.contains_key(*name))
-                .map(str::to_owned),
-        );
+        let mut argv = vec!["env".to_owned(), "-i".to_owned()];
+        argv.extend(command.env.iter().map(|(name, value)| format!("{name}={value}")));
+        argv.extend(command.argv.iter().cloned());
         let options = CreateExecOptions {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            cmd: Some(command.argv.clone()),
-            env: Some(env),
+            cmd: Some(argv),
+            env: Some(vec!["PATH=/usr/bin:/bin".to_owned()]),
             user: Some(command.user.clone()),
             working_dir: Some(command.dir.clone()),
             ..Default::default()
         };
         let exec = match self.quick.create_exec(&container.0, options).await {
             Ok(exec) => exec.id,
-            Err(error) if status(&error) == Some(409) => return self.gone_status(container).await,
-            Err(error) => return Err(fail(error)),
+            Err(error) => return self.not_started(container, fail(error), sink).await,
         };
         let mut output = match self.quick.start_exec(&exec, None).await {
             Ok(StartExecResults::Attached { output, .. }) => output,
             Ok(StartExecResults::Detached) => return Err(self.lost(program)),
-            Err(error) => {
-                return self.not_started(container, &words(&error), sink).await.unwrap_or(Err(fail(error)));
-            }
+            Err(error) => return self.not_started(container, fail(error), sink).await,
         };
 
         let mut complaint = Vec::new();
@@ -107,12 +100,17 @@ impl Docker {
                 },
             }
         };
-        // Something that the command started may hold its output open for ever.
-        let deadline = Instant::now() + LAST_BYTES;
-        while open && Instant::now() < deadline {
-            match timeout_at(deadline.min(Instant::now() + QUIET), output.next()).await {
+        // Something that the command started may hold its output open for ever, silent or not.
+        let (ended, mut waited, mut late) = (Instant::now(), Duration::ZERO, 0);
+        while open && waited < LAST_BYTES && (late < BUFFERED || ended.elapsed() < LAST_BYTES) {
+            let asked = Instant::now();
+            let next = timeout(QUIET, output.next()).await;
+            waited += asked.elapsed();
+            match next {
                 Ok(Some(Ok(chunk))) => {
-                    if pass(&chunk.into_bytes()) {
+                    let chunk = chunk.into_bytes();
+                    late += chunk.len();
+                    if pass(&chunk) {
                         return Ok(ExecStatus::Abandoned);
                     }
                 }
@@ -152,38 +150,41 @@ impl Docker {
     /// A command failed: on its own, or because a limit was reached, or because its container was stopped.
     async fn failed(&self, container: &ContainerId, code: i64) -> Result<ExecStatus> {
         let deadline = Instant::now() + STOPS;
-        let limits = self.reached_limits(container).await;
+        let mut limits = self.reached_limits(container).await;
+        // The processes that fill the container may be gone soon.
+        let full = limits.is_none() && self.is_full_of_processes(container).await;
         loop {
             if !self.runs(container).await? {
                 return self.gone_status(container).await;
             }
-            match limits {
-                Some(Reached { oom, process_limit }) => {
-                    return Ok(ExecStatus::Exited { code, oom, process_limit });
-                }
-                // Nothing can be started in a container that is about to stop, and the engine says that it runs until
-                // its last process is gone.
-                None if Instant::now() < deadline => sleep(FIRST_LOOK).await,
-                None => {
-                    let process_limit = self.is_full_of_processes(container).await;
-                    return Ok(ExecStatus::Exited { code, oom: false, process_limit });
-                }
+            if limits.is_some() || Instant::now() > deadline {
+                let Reached { oom, process_limit } = limits.unwrap_or_default();
+                return Ok(ExecStatus::Exited { code, oom, process_limit: process_limit || full });
             }
+            // Nothing can be started in a full container, nor in one that is about to stop; and the engine says that
+            // one runs until its last process is gone.
+            sleep(FIRST_LOOK).await;
+            limits = self.reached_limits(container).await;
         }
     }
 
-    /// Podman answers with an error where Docker prints the runtime's complaint.
+    /// The engine did not start the command: the container stopped, or the runtime complained, which podman gives as an
+    /// error and Docker prints.
     async fn not_started(
         &self,
         container: &ContainerId,
-        message: &str,
+        error: EngineError,
         sink: &mut Sink<'_>,
-    ) -> Option<Result<ExecStatus>> {
-        let code = shell_code(message.as_bytes())?;
-        Some(match sink(format!("{message}\n").as_bytes()).is_break() {
+    ) -> Result<ExecStatus> {
+        let EngineError::Refused { message, .. } = &error else { return Err(error) };
+        if !self.runs(container).await? {
+            return self.gone_status(container).await;
+        }
+        let Some(code) = shell_code(message.as_bytes()) else { return Err(error) };
+        match sink(format!("{message}\n").as_bytes()).is_break() {
             true => Ok(ExecStatus::Abandoned),
             false => self.failed(container, code).await,
-        })
+        }
     }
 
     async fn runs(&self, container: &ContainerId) -> Result<bool> {
@@ -200,6 +201,8 @@ impl Docker {
         match self.quick.inspect_container(&container.0, None).await {
             Ok(inspected) => Ok(inspected.state),
             Err(error) if status(&error) == Some(404) => Ok(None),
+            // Podman's word for a container that has just ended, which Docker does not have.
+            Err(Error::JsonDataError { message, .. }) if message.contains("variant `stopped`") => Ok(None),
             Err(error) => Err(self.error("look at a container", format!("container {}", container.0), error)),
         }
     }
