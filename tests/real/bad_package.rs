@@ -1,14 +1,15 @@
 //! A package that cannot be built or does not work: exit code 1, the reason, and an archived run.
 
+use std::path::Path;
+
 use crate::common::{Workplace, expected};
 
 /// Runs a fixture whose package fails. The run is archived beside the one that was there.
 fn fails(fault: &str) {
-    fails_with(fault, &[]);
+    fails_in(&Workplace::new(fault), fault, &[]);
 }
 
-fn fails_with(fault: &str, arguments: &[&str]) -> serde_json::Value {
-    let place = Workplace::new(fault);
+fn fails_in(place: &Workplace, fault: &str, arguments: &[&str]) -> serde_json::Value {
     let seed = place.seed();
     let finished = place.run(arguments);
     finished.assert_is(&expected(fault));
@@ -113,7 +114,15 @@ fn a_build_cannot_make_a_device() {
 
 #[test]
 fn a_target_that_fails_does_not_stop_the_other() {
-    let record = fails_with("one-of-two-targets-fails", &["--builders", "builders", "--jobs", "2"]);
+    let fault = "one-of-two-targets-fails";
+    let place = Workplace::new(fault);
+    // The same builder under another name: both targets share its images.
+    let builders = place.path("builders");
+    std::fs::create_dir_all(builders.join("twin-12")).unwrap();
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("builders/debian-12/builder.toml");
+    std::fs::copy(manifest, builders.join("twin-12/builder.toml")).unwrap();
+    let arguments = ["--builders", builders.to_str().unwrap(), "--jobs", "2"];
+    let record = fails_in(&place, fault, &arguments);
     let outcomes: Vec<_> = record["targets"].as_array().unwrap().iter().collect();
     let state = |index: usize| (&outcomes[index]["target"], &outcomes[index]["outcome"]["state"]);
     assert_eq!(state(0), (&"debian-12/deb".into(), &"failed".into()));
