@@ -40,7 +40,7 @@ fn an_engine_that_dies_in_mid_run_is_lost_and_cleaned_up_when_it_is_back() {
     let root = place.path("root");
     fs::create_dir_all(root.join("bin")).unwrap();
     fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-    for name in ["sh", "sleep"] {
+    for name in ["env", "head", "rm", "sh", "sleep"] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();
     }
     let tar = place.path("root.tar");

@@ -22,7 +22,7 @@ const OLDEST: ClientVersion = ClientVersion { major_version: 1, minor_version: 4
 
 impl Docker {
     /// Connects to `address` in the form of `DOCKER_HOST` (`unix:///path`, `/path` or `tcp://host:port` without TLS),
-    /// or to `/var/run/docker.sock`, and agrees on an API version.
+    /// or to `/var/run/docker.sock`, and refuses an engine that is too old.
     pub async fn connect(address: Option<&str>) -> Result<Self> {
         Self::open("docker", address.unwrap_or(DOCKER_SOCKET)).await
     }

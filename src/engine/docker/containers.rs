@@ -123,7 +123,7 @@ impl Docker {
 
     pub(super) async fn upload(&self, container: &ContainerId, path: &str, tar: ByteStream) -> Result<()> {
         let action = format!("put files into {path}");
-        // Asked first: an engine that refuses a large upload closes the connection before its answer can be read.
+        // Asked first: podman makes a folder that does not exist.
         self.require_folder(container, path).await?;
         let (stream, upload) = Upload::new(tar);
         let options = UploadToContainerOptionsBuilder::new().path(path).build();
