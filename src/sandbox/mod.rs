@@ -1,6 +1,6 @@
 //! One disposable container as a scope: it is removed on success, failure, panic, cancellation and time-out.
 //!
-//! Whatever still outlives its owner (SIGKILL, a lost engine) carries the owner's labels, and [`reap`] removes it.
+//! Whatever still outlives its owner (SIGKILL, a lost engine) carries the owner's labels, and [`reap()`] removes it.
 
 mod error;
 mod owner;
@@ -50,7 +50,7 @@ const INSTALLER: [&str; 13] = [
 /// The host name in every container, so that no name of a machine gets into a package.
 const HOSTNAME: &str = "packhold";
 
-/// How often the engine is asked to remove a container before that is left to [`reap`].
+/// How often the engine is asked to remove a container before that is left to [`reap()`].
 const REMOVE_TRIES: u32 = 3;
 
 /// What a sandbox may do.
