@@ -21,6 +21,7 @@ struct Inner<'a> {
     builder: Arc<Builder>,
     tree: &'a SourceTree,
     recorder: Mutex<Option<Recorder>>,
+    record: Mutex<Option<StageRecord>>,
     inputs: OnceCell<StageResult<(TargetImages, Digest)>>,
     outputs: OnceCell<StageResult<Prepared>>,
 }
@@ -35,6 +36,7 @@ impl<'a> SharedPrepare<'a> {
                 builder: builder_of(request, &stage.builder)?,
                 tree,
                 recorder: Mutex::new(None),
+                record: Mutex::new(None),
                 inputs: OnceCell::new(),
                 outputs: OnceCell::new(),
             }),
@@ -54,7 +56,11 @@ impl<'a> SharedPrepare<'a> {
         let outputs = inner.outputs.get_or_init(|| async {
             let mut slot = inner.recorder.lock().await;
             let recorder = slot.get_or_insert_with(|| Recorder::start(inner.shop, None, Stage::Prepare));
-            prepare(inner.shop, recorder, inner.stage, &inner.builder, inner.tree, &images).await
+            let outputs =
+                prepare(inner.shop, recorder, inner.stage, &inner.builder, inner.tree, &images).await;
+            let outcome = outputs.as_ref().err().cloned().unwrap_or(Outcome::Passed);
+            *inner.record.lock().await = slot.take().map(|recorder| recorder.finish(outcome));
+            outputs
         });
         outputs.await.clone().map(Some).map_err(skipped)
     }
@@ -62,14 +68,16 @@ impl<'a> SharedPrepare<'a> {
     /// Ends the stage, when no target needs it any more.
     pub async fn finish(self) -> Option<StageRecord> {
         let inner = self.inner?;
+        if let Some(record) = inner.record.into_inner() {
+            return Some(record);
+        }
         let mut recorder = inner.recorder.into_inner()?;
-        let outcome = match (inner.inputs.into_inner(), inner.outputs.into_inner()) {
-            (Some(Err(outcome)), _) | (_, Some(Err(outcome))) => outcome,
-            (_, None) => {
+        let outcome = match inner.inputs.into_inner() {
+            Some(Err(outcome)) => outcome,
+            _ => {
                 recorder.reuse("no target had to be built");
                 Outcome::Passed
             }
-            _ => Outcome::Passed,
         };
         Some(recorder.finish(outcome))
     }

@@ -231,7 +231,6 @@ async fn from_tar(
     builder: &Builder,
     path: PathBuf,
 ) -> StageResult<ImageRecord> {
-    let stage = recorder.stage();
     let file = path.clone();
     let digest = blocking(move || {
         let mut hasher = Hasher::new();
@@ -248,7 +247,6 @@ async fn from_tar(
     if let Some(record) = look_up(shop, recorder, wanted).await? {
         return Ok(record);
     }
-    let _ = stage;
     recorder.doing(&format!("import {}", path.display()));
     let origin = Origin::Tar { path: path.display().to_string(), digest };
     from_rootfs(shop, recorder, wanted, path, origin, "tar").await

@@ -87,6 +87,38 @@ fn restores(place: &Workplace, run: &str, digests: &[(String, String, String)]) 
     assert_eq!(loaded.trim(), id);
 }
 
+#[test]
+fn a_shared_prepare_stage_hands_its_outputs_to_the_targets() {
+    let place = Workplace::without_repository();
+    demo_repository(&place.path("demo"));
+    let pipeline = r#"
+        [package]
+        name = "hostpulse"
+        [prepare]
+        builder = "debian-12"
+        deps = ["gcc", "libc6-dev", "make", "zlib1g-dev"]
+        script = "make VERSION=9.8.7; mkdir -p dist/bin; cp build/hostpulse dist/bin/"
+        outputs = ["dist/bin"]
+        [target."debian-12/deb"]
+        prepare = "$PACKHOLD_PREPARED/dist/bin/hostpulse --version"
+        [archive]
+        images = false
+    "#;
+    fs::write(place.path("p.toml"), pipeline).unwrap();
+    let (file, source) = (place.path("p.toml"), place.path("demo"));
+    let finished = place.run(&[file.to_str().unwrap(), "--source", source.to_str().unwrap()]);
+    assert_eq!(finished.exit, 0, "{:#}", finished.record());
+    let shared = finished.record()["shared"].as_array().unwrap();
+    assert!(shared.iter().any(|stage| stage["stage"] == "prepare" && stage["outcome"]["state"] == "passed"));
+    let log = place.command(&["log", "latest", "debian-12/deb"]).output();
+    let log = succeed("log", log.unwrap());
+    assert!(
+        log.lines().any(|line| line == "hostpulse 9.8.7"),
+        "the target did not run what was prepared: {log}"
+    );
+    place.assert_clean(&finished, &[]);
+}
+
 /// Debian's docker-registry on loopback.
 struct Registry {
     process: Child,
