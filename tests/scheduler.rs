@@ -268,7 +268,7 @@ async fn a_cancelled_run_leaves_nothing_and_is_not_archived() {
     world.is_clean();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_engine_that_vanishes_at_any_call_loses_nothing_that_was_archived() {
     let total = {
         let world = World::new();
