@@ -126,7 +126,8 @@ async fn userland(shop: &Workshop, recorder: &mut Recorder, builder: &Builder) -
     }
     let mut tried = Vec::new();
     let mut attempts = 0;
-    if let Some(reference) = reference(shop, builder) {
+    let known = known_digest(shop, wanted.key).await;
+    if let Some(reference) = reference(shop, builder, known) {
         attempts += 1;
         recorder.doing(&format!("pull {reference}"));
         let tag = wanted.tag();
@@ -185,8 +186,19 @@ async fn userland(shop: &Workshop, recorder: &mut Recorder, builder: &Builder) -
     })
 }
 
+/// The digest under which a registry gave this userland before, as the archive remembers it.
+async fn known_digest(shop: &Workshop, key: Digest) -> Option<Digest> {
+    let archive = shop.archive.clone();
+    // An archive that cannot be read is told about where it is needed; here it only knows nothing.
+    let record = blocking(move || archive.find_image(&key)).await.ok()??;
+    match record.origin {
+        Origin::Registry { digest: Some(digest), .. } => digest.parse().ok(),
+        _ => None,
+    }
+}
+
 /// The reference to pull: the builder's, on the registry that the user names, by digest where one is known.
-fn reference(shop: &Workshop, builder: &Builder) -> Option<String> {
+fn reference(shop: &Workshop, builder: &Builder, known: Option<Digest>) -> Option<String> {
     let written = builder.base.registry.as_deref()?;
     let reference = match shop.base.registry.as_deref() {
         Some("none") => return None,
@@ -199,7 +211,7 @@ fn reference(shop: &Workshop, builder: &Builder) -> Option<String> {
             format!("{host}/{path}")
         }
     };
-    Some(match builder.base.digest {
+    Some(match builder.base.digest.or(known) {
         Some(digest) => {
             let name = match reference.rsplit_once(':') {
                 Some((name, tag)) if !tag.contains('/') => name,

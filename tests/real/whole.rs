@@ -176,10 +176,15 @@ fn a_base_image_is_pulled_from_a_registry_under_the_name_that_the_builder_asks_f
     // A builder of its own, so that its base image is not in the engine's store already.
     let builders = place.path("builders");
     fs::create_dir_all(builders.join("pulled-12")).unwrap();
-    let manifest = "extends = \"debian-12\"\n[base]\nregistry = \"docker.io/library/debian:bookworm\"\n";
+    let manifest = format!(
+        "extends = \"debian-12\"\n[base]\nregistry = \"docker.io/library/debian:bookworm\"\n\
+         [base.bootstrap]\nsuite = \"no-such-suite\"\ninclude = [\"{}\"]\n",
+        std::process::id()
+    );
     fs::write(builders.join("pulled-12/builder.toml"), manifest).unwrap();
     let pipeline = fs::read_to_string(place.repository.join("packhold.toml")).unwrap();
-    let pipeline = pipeline.replace("debian-12/deb", "pulled-12/deb");
+    let pipeline =
+        pipeline.replace("debian-12/deb", "pulled-12/deb").replace("images = false", "images = true");
     fs::write(place.path("pulled.toml"), pipeline).unwrap();
     let (file, builders) = (place.path("pulled.toml"), builders.display().to_string());
     let source = place.repository.display().to_string();
@@ -194,7 +199,8 @@ fn a_base_image_is_pulled_from_a_registry_under_the_name_that_the_builder_asks_f
     ];
     let pulled = place.run(&arguments);
     let used = image(pulled.record(), "base").clone();
-    docker(&["image", "rm", &format!("packhold/base:{}", &used["key"].as_str().unwrap()[7..39])]);
+    let tag = format!("packhold/base:{}", &used["key"].as_str().unwrap()[7..39]);
+    docker(&["image", "rm", &tag]);
     assert_eq!(pulled.exit, 0, "{:#}", pulled.record()["targets"]);
     assert_eq!(used["obtained"], "registry");
     assert_eq!(used["origin"]["how"], "registry");
@@ -204,4 +210,16 @@ fn a_base_image_is_pulled_from_a_registry_under_the_name_that_the_builder_asks_f
     assert_eq!(used["packages"], base["packages"]);
     assert!(used["packages"].as_array().unwrap().iter().any(|package| package["name"] == "libc6"));
     place.assert_clean(&pulled, &[]);
+
+    // Nobody has the image any more, and the name means another one by now: what was pulled once is pulled again.
+    let layer = used["layers"][0].as_str().unwrap().replace(':', "/");
+    fs::remove_file(place.archive.join("blobs").join(layer)).unwrap();
+    docker(&["tag", image(known.record(), "deps")["id"].as_str().unwrap(), &pushed]);
+    docker(&["push", "--quiet", &pushed]);
+    docker(&["image", "rm", &pushed]);
+    let again = place.run(&arguments);
+    docker(&["image", "rm", &tag]);
+    assert_eq!(again.exit, 0, "{:#}", again.record()["targets"]);
+    let used = image(again.record(), "base");
+    assert_eq!((&used["obtained"], &used["id"]), (&"registry".into(), &base["id"]));
 }
