@@ -74,5 +74,10 @@ if [ "${1-}" = test ]; then
         echo "setup: installing cargo-nextest with cargo"
         retry cargo install --locked cargo-nextest
     }
+    # A debug build is quick enough to look through one lock file, and minutes faster to make.
+    cargo deny --version >/dev/null 2>&1 || {
+        echo "setup: installing cargo-deny with cargo"
+        retry cargo install --locked --debug cargo-deny
+    }
 fi
 [ -n "${DOCKER_HOST-}" ] || start_docker
