@@ -138,6 +138,13 @@ impl Builders {
 
     /// The names of all builders, sorted; families that others extend are not among them.
     pub fn names(&self) -> Vec<String> {
+        let mut names = self.folder_names();
+        names.retain(|name| self.load(name).is_ok());
+        names
+    }
+
+    /// The names of all folders that may hold a builder, sorted, each once.
+    fn folder_names(&self) -> Vec<String> {
         let mut names: Vec<String> =
             SHIPPED.dirs().filter_map(|dir| Some(dir.path().to_str()?.to_owned())).collect();
         if let Some(folder) = &self.folder {
@@ -146,7 +153,6 @@ impl Builders {
         }
         names.sort();
         names.dedup();
-        names.retain(|name| self.load(name).is_ok());
         names
     }
 
@@ -230,14 +236,8 @@ impl Builders {
 
     fn unknown(&self, name: &str) -> ConfigError {
         // Names of folders, not only of good builders: a hint must not depend on reading them all.
-        let mut names: Vec<String> =
-            SHIPPED.dirs().filter_map(|dir| Some(dir.path().to_str()?.to_owned())).collect();
-        if let Some(folder) = &self.folder {
-            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-            names.extend(entries.filter_map(|entry| entry.file_name().into_string().ok()));
-        }
+        let mut names = self.folder_names();
         names.retain(|candidate| candidate != name && candidate.contains('-'));
-        names.sort();
         let hint = match nearest(name, names.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("the builders are {}; --builders DIR adds your own", names.join(", ")),

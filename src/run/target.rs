@@ -118,16 +118,15 @@ impl Work<'_> {
         let commit = &self.source.tree.commit;
         let key = build_key(BuildInputs { plan, commit, image: images.deps.id, prepared });
         self.record.build_key = Some(key);
-        if !self.request.rebuild {
-            let mut recorder = Recorder::start(self.shop, Some(&plan.section.name), Stage::Build);
-            match reuse_build(self.shop, &mut recorder, key).await {
-                Ok(None) => return self.build_now(recorder, plan, images).await,
-                Ok(Some(built)) => return self.finish(recorder, Ok(built)),
-                Err(outcome) => return self.finish(recorder, Err(outcome)),
-            }
+        let mut recorder = Recorder::start(self.shop, Some(&plan.section.name), Stage::Build);
+        if self.request.rebuild {
+            return self.build_now(recorder, plan, images).await;
         }
-        let recorder = Recorder::start(self.shop, Some(&plan.section.name), Stage::Build);
-        self.build_now(recorder, plan, images).await
+        match reuse_build(self.shop, &mut recorder, key).await {
+            Ok(None) => self.build_now(recorder, plan, images).await,
+            Ok(Some(built)) => self.finish(recorder, Ok(built)),
+            Err(outcome) => self.finish(recorder, Err(outcome)),
+        }
     }
 
     async fn build_now(
