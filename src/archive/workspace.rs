@@ -25,6 +25,8 @@ pub(super) struct Workspace {
 
 struct OpenWorkspace {
     dir: PathBuf,
+    /// The lock of the archive.
+    lock: PathBuf,
     _owner: File,
 }
 
@@ -64,12 +66,14 @@ impl OpenWorkspace {
         let owner = dir.path().join(OWNER);
         let held = lock::try_take(&owner)?;
         let held = held.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock)).at("lock", &owner)?;
-        Ok(Self { dir: dir.keep(), _owner: held })
+        Ok(Self { dir: dir.keep(), lock: layout.lock(), _owner: held })
     }
 }
 
 impl Drop for OpenWorkspace {
     fn drop(&mut self) {
+        // Under the lock, so that no sweep meets a half-removed folder, whose owner file may be gone already.
+        let _lock = ArchiveLock::take(&self.lock);
         // What cannot be removed now goes with the next sweep.
         let _ = fs::remove_dir_all(&self.dir);
     }
