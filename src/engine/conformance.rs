@@ -30,6 +30,8 @@ pub enum Needs {
     Isolation,
     /// [`EngineInfo::limits`].
     Limits,
+    /// [`EngineInfo::init`].
+    Init,
 }
 
 /// How a check ended.
@@ -94,6 +96,8 @@ checks! {
     Isolation no_new_privileges: "nothing in a container can gain privileges",
     Isolation orphans: "the first process reaps what is left to it",
     Limits memory: "a command that reaches the memory limit is told as such, and the next failure is not",
+    Init own_init: "the image's own init is the first process, with its folders in memory and no network",
+    Init no_init: "an image without an init is refused, and the container of an init that ends is gone",
     Limits processes: "a command that reaches the limit of processes is told as such, and the next failure is not",
 }
 
@@ -129,6 +133,7 @@ fn can(info: &EngineInfo, needs: Needs) -> bool {
         Needs::Nothing => true,
         Needs::Isolation => info.isolation,
         Needs::Limits => info.limits,
+        Needs::Init => info.init,
     }
 }
 
@@ -184,6 +189,7 @@ impl Bench<'_> {
             capabilities: Vec::new(),
             limits: Limits { memory: 64 << 20, processes: 30, cpus: Some(1.0) },
             hostname: "bench".to_owned(),
+            init: false,
         }
     }
 
@@ -661,4 +667,54 @@ async fn processes(bench: &Bench<'_>) -> Outcome {
     ensure(said, format!("{status:?}: {}", String::from_utf8_lossy(&printed)))?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     ensure_eq(bench.shell(&container, "exit 9").await?.0, exited(9))
+}
+
+/// Makes an image whose `/sbin/init` is this script.
+async fn with_init(bench: &Bench<'_>, script: &str) -> Result<ContainerSpec, Failure> {
+    let container = bench.start().await?;
+    let install = format!("mkdir /sbin; printf '{script}' > /sbin/init; chmod 755 /sbin/init");
+    bench.text(&container, &install).await?;
+    let spec = CommitSpec { tag: bench.tag(), labels: BTreeMap::new(), comment: String::new() };
+    let image = bench.engine.commit(&container, &spec).await?.id;
+    Ok(ContainerSpec { image, init: true, ..bench.spec() })
+}
+
+async fn own_init(bench: &Bench<'_>) -> Outcome {
+    let script = r#"#!/bin/sh\necho $$ $container > /run/first\nwhile :; do sleep 1; done\n"#;
+    let container = bench.start_with(&with_init(bench, script).await?).await?;
+    let wait = "while ! [ -s /run/first ]; do sleep 0.1; done; cat /run/first";
+    ensure_eq(bench.text(&container, wait).await?, "1 docker\n".to_owned())?;
+    let mounts = bench.text(&container, "cat /proc/mounts").await?;
+    for (folder, executes) in [("/run", false), ("/run/lock", false), ("/tmp", true)] {
+        let mount = mounts.lines().find(|line| line.split(' ').nth(1) == Some(folder));
+        let mount = mount.ok_or(format!("{folder} is not a mount"))?;
+        ensure(mount.split(' ').nth(2) == Some("tmpfs"), mount)?;
+        ensure(mount.contains("noexec") != executes, mount)?;
+    }
+    ensure_eq(
+        bench.text(&container, "stat -c %a /run /run/lock /tmp").await?,
+        "755\n1777\n1777\n".to_owned(),
+    )?;
+    let groups = bench.text(&container, "cut -d: -f3 /proc/1/cgroup | sort -u").await?;
+    ensure_eq(groups, "/\n".to_owned())?;
+    ensure_eq(bench.text(&container, "ls /sys/class/net").await?, "lo\n".to_owned())?;
+    bench.engine.put(&container, "/root", stream(tree()?)).await?;
+    read(bench.engine.get(&container, "/root").await?).await?;
+    Ok(())
+}
+
+async fn no_init(bench: &Bench<'_>) -> Outcome {
+    let label = format!("packhold.conformance.{}", ulid::Ulid::generate().to_string().to_lowercase());
+    let labels = BTreeMap::from([(label.clone(), String::new())]);
+    let spec = ContainerSpec { init: true, labels, ..bench.spec() };
+    match bench.start_with(&spec).await.map_err(|error| error.downcast::<EngineError>()) {
+        Err(Ok(error)) if matches!(*error, EngineError::Refused { .. }) => {
+            ensure(error.to_string().contains("/sbin/init"), error.to_string())?;
+        }
+        other => return Err(format!("{other:?}").into()),
+    }
+    ensure_eq(bench.engine.find(&Query::ContainersLabelled(label)).await?, vec![])?;
+    let container = bench.start_with(&with_init(bench, r"#!/bin/sh\nexit 0\n").await?).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    ensure_eq(bench.shell(&container, "exit 0").await?.0, ExecStatus::ContainerGone { oom: false })
 }

@@ -107,6 +107,8 @@ struct State {
     next: usize,
     scripts: Vec<(Matcher, Script)>,
     commands: Vec<Command>,
+    created: Vec<ContainerSpec>,
+    init: bool,
     calls: BTreeMap<Method, usize>,
     /// An error to give at the nth call of a method, or never to return from it.
     faults: Vec<(Method, usize, Option<MakeError>)>,
@@ -185,6 +187,16 @@ impl Fake {
     /// Every command that was run, in order.
     pub fn commands(&self) -> Vec<Command> {
         self.lock().commands.clone()
+    }
+
+    /// Every container that was made, in order.
+    pub fn created(&self) -> Vec<ContainerSpec> {
+        self.lock().created.clone()
+    }
+
+    /// From now on it says that it can run init systems: [`EngineInfo::init`]. Nothing runs; script what they answer.
+    pub fn allow_init(&self) {
+        self.lock().init = true;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -328,6 +340,7 @@ impl Engine for Fake {
             store: None,
             limits: false,
             isolation: false,
+            init: self.lock().init,
         })
     }
 
@@ -387,6 +400,9 @@ impl Engine for Fake {
     async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId> {
         self.enter(Method::Create).await?;
         let mut state = self.lock();
+        if spec.init && !state.init {
+            return Err(refused("create a container")("this engine cannot run an init system"));
+        }
         let (image, _) = state.image(&spec.image)?;
         let mut files = Files::default();
         for layer in &image.layers {
@@ -397,6 +413,7 @@ impl Engine for Fake {
         let id = ContainerId(format!("fake-{}", state.next));
         let container = Container { image: spec.image, labels: spec.labels.clone(), files, running: true };
         state.containers.insert(id.clone(), container);
+        state.created.push(spec.clone());
         Ok(id)
     }
 
@@ -504,6 +521,7 @@ mod tests {
             capabilities: Vec::new(),
             limits: Limits { memory: 1, processes: 1, cpus: None },
             hostname: String::new(),
+            init: false,
         }
     }
 

@@ -41,8 +41,12 @@ pub trait Engine: Send + Sync {
     /// The image as a `docker save` archive: `manifest.json`, configuration and layer tars.
     async fn save(&self, image: &ImageId) -> Result<ByteStream>;
 
-    /// Makes and starts a container that does nothing until [`Engine::exec`] (its first process only reaps). It has no
-    /// mounts, no devices beyond the engine's defaults and no new privileges.
+    /// Makes and starts a container that does nothing until [`Engine::exec`] (its first process only reaps, unless
+    /// [`ContainerSpec::init`] wants the image's own). Nothing of the host is mounted, and it has no devices beyond the
+    /// engine's defaults and no new privileges.
+    ///
+    /// An image without `/sbin/init` is [`EngineError::Refused`] where that is wanted. One whose init ends at once gives
+    /// a container that has stopped: [`Engine::exec`] tells [`ExecStatus::ContainerGone`].
     async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId>;
 
     /// Runs a command in a running container, with empty standard input, and hands over what it prints. Returns when
@@ -58,6 +62,7 @@ pub trait Engine: Send + Sync {
     ) -> Result<ExecStatus>;
 
     /// Unpacks a tar into the existing folder `path` of the container, with the owners that the tar gives as numbers.
+    /// A tmpfs in the container is not seen: [`ContainerSpec::init`].
     async fn put(&self, container: &ContainerId, path: &str, tar: ByteStream) -> Result<()>;
 
     /// The file or folder `path` of the container as a tar whose names begin with the last component of `path`. What

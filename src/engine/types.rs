@@ -110,6 +110,8 @@ pub struct EngineInfo {
     pub limits: bool,
     /// Whether a kernel keeps containers apart: users, networks, capabilities. Only the fake engine has none.
     pub isolation: bool,
+    /// Whether containers whose first process is their image's init system run: [`ContainerSpec::init`].
+    pub init: bool,
 }
 
 /// What to look for.
@@ -183,6 +185,15 @@ pub struct ContainerSpec {
     pub limits: Limits,
     /// The container's host name.
     pub hostname: String,
+    /// Whether the first process is the image's `/sbin/init` (systemd) instead of one that only reaps. The container
+    /// then has a cgroup namespace of its own, tmpfs on `/run`, `/run/lock` and `/tmp`, and `container=docker` in the
+    /// environment of that process. What systemd needs besides is in `capabilities`: SYS_ADMIN at least. Only where
+    /// [`EngineInfo::init`] says so; elsewhere the container is refused.
+    ///
+    /// What an image has in those three folders is hidden, and on a tmpfs [`put`](super::Engine::put) and
+    /// [`get`](super::Engine::get) see the image's folder below it. Commands see the tmpfs, so copy there and from there
+    /// with one.
+    pub init: bool,
 }
 
 /// A container's network.

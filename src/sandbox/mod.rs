@@ -47,6 +47,19 @@ const INSTALLER: [&str; 13] = [
     "SYS_CHROOT",
 ];
 
+/// What systemd needs in addition, as the first process of a container of its own.
+///
+/// - SYS_ADMIN: it mounts its control group hierarchy and ends at once without. Services with PrivateTmp, ProtectSystem,
+///   PrivateDevices and the like get mounts of their own.
+/// - SETPCAP: it takes capabilities away from a service with CapabilityBoundingSet, and that is a privilege. Without,
+///   such services, systemd-journald among them, end with status 218.
+///
+/// SYS_ADMIN in a container without a user namespace can undo the engine's read-only mounts (`/proc/sys`) and so reach
+/// the host: a package that means harm is root there. The engine's seccomp filter and its no-new-privileges stay on;
+/// AppArmor's and SELinux's profiles are not lifted, but where one forbids mounts there is no such container
+/// ([`EngineInfo::init`](crate::engine::EngineInfo)).
+const INIT: [&str; 2] = ["SYS_ADMIN", "SETPCAP"];
+
 /// The host name in every container, so that no name of a machine gets into a package.
 const HOSTNAME: &str = "packhold";
 
@@ -60,6 +73,30 @@ pub enum Privileges {
     Build,
     /// A network and the capabilities of a package manager: what fetches and installs packages.
     Install,
+    /// No network, and the capabilities of a package manager: what installs packages whose dependencies are there.
+    Offline,
+    /// No network, the image's init system (systemd) as first process, and to the capabilities of a package manager
+    /// those that systemd needs: what runs a package's services. Only for packages that may have the engine's host:
+    /// one of these capabilities, SYS_ADMIN, is enough to take it. No other profile has them.
+    Init,
+}
+
+impl Privileges {
+    fn capabilities(self) -> Vec<String> {
+        let names: &[&[&str]] = match self {
+            Self::Build => &[],
+            Self::Install | Self::Offline => &[&INSTALLER],
+            Self::Init => &[&INSTALLER, &INIT],
+        };
+        names.concat().into_iter().map(str::to_owned).collect()
+    }
+
+    fn network(self) -> Network {
+        match self {
+            Self::Install => Network::Outside,
+            Self::Build | Self::Offline | Self::Init => Network::None,
+        }
+    }
 }
 
 /// A sandbox to make.
@@ -121,10 +158,6 @@ async fn create(
     spec: SandboxSpec,
     cancel: &CancellationToken,
 ) -> Result<ContainerId, SandboxError> {
-    let (capabilities, network) = match spec.privileges {
-        Privileges::Build => (Vec::new(), Network::None),
-        Privileges::Install => (INSTALLER.map(str::to_owned).to_vec(), Network::Outside),
-    };
     let labels = BTreeMap::from([
         (RUN_LABEL.to_owned(), spec.run),
         (owner::OWNER_LABEL.to_owned(), Owner::this_process().to_string()),
@@ -133,10 +166,11 @@ async fn create(
         image: spec.image,
         name_hint: spec.name,
         labels,
-        network,
-        capabilities,
+        network: spec.privileges.network(),
+        capabilities: spec.privileges.capabilities(),
         limits: spec.limits,
         hostname: HOSTNAME.to_owned(),
+        init: spec.privileges == Privileges::Init,
     };
     let owned = engine.clone();
     let task = tokio::spawn(async move { owned.create(&spec).await });

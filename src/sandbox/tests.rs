@@ -61,6 +61,34 @@ async fn a_container_is_gone_after_success_and_after_failure() {
 }
 
 #[tokio::test]
+async fn a_container_has_the_privileges_of_its_profile_and_no_others() {
+    let (fake, engine, spec) = engine();
+    fake.allow_init();
+    for (privileges, network, capabilities, init) in [
+        (Privileges::Build, Network::None, 0, false),
+        (Privileges::Install, Network::Outside, INSTALLER.len(), false),
+        (Privileges::Offline, Network::None, INSTALLER.len(), false),
+        (Privileges::Init, Network::None, INSTALLER.len() + 2, true),
+    ] {
+        let spec = SandboxSpec { privileges, ..spec.clone() };
+        scope(&engine, spec, &CancellationToken::new(), |_| async {}).await.unwrap();
+        let made = fake.created().pop().unwrap();
+        assert_eq!((made.network, made.capabilities.len(), made.init), (network, capabilities, init));
+        let admin = made.capabilities.iter().any(|name| name == "SYS_ADMIN");
+        assert_eq!(admin, init, "{privileges:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_runs_no_init_system_refuses_to() {
+    let (fake, engine, spec) = engine();
+    let spec = SandboxSpec { privileges: Privileges::Init, ..spec };
+    let result = scope(&engine, spec, &CancellationToken::new(), |_| async {}).await;
+    assert!(matches!(result, Err(SandboxError::Engine(EngineError::Refused { .. }))), "{result:?}");
+    assert_eq!(fake.live(), 0);
+}
+
+#[tokio::test]
 async fn a_container_is_gone_after_a_panic() {
     let (fake, engine, spec) = engine();
     let task = tokio::spawn(async move {
@@ -175,6 +203,7 @@ async fn only_containers_of_dead_owners_are_reaped() {
             capabilities: Vec::new(),
             limits: spec.limits,
             hostname: "test".into(),
+            init: false,
         };
         ids.push(engine.create(&spec).await.unwrap());
     }

@@ -40,7 +40,7 @@ pub fn busybox_image() -> Vec<u8> {
 }
 
 /// A `docker save` archive of one layer.
-fn archive(layer: Vec<u8>) -> Vec<u8> {
+pub fn archive(layer: Vec<u8>) -> Vec<u8> {
     let config = json!({
         "architecture": match std::env::consts::ARCH { "x86_64" => "amd64", "aarch64" => "arm64", other => other },
         "os": "linux",

@@ -3,6 +3,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 use bollard::{API_DEFAULT_VERSION, ClientVersion};
 
 use super::Docker;
@@ -70,6 +71,7 @@ impl Docker {
         let version = self.quick.version().await.map_err(fail)?;
         let info = self.quick.info().await.map_err(fail)?;
         let is_podman = version.components.iter().flatten().any(|part| part.name.contains("Podman"));
+        let init = !is_podman && runs_init(&info);
         Ok(EngineInfo {
             kind: if is_podman { "podman" } else { "docker" }.to_owned(),
             version: version.version.unwrap_or_default(),
@@ -78,6 +80,44 @@ impl Docker {
             store: info.docker_root_dir.filter(|path| !path.is_empty()),
             limits: info.memory_limit.unwrap_or(false) && info.pids_limit.unwrap_or(false),
             isolation: true,
+            init,
         })
+    }
+}
+
+/// Whether Docker as described can run systemd without more than one added capability: where that was seen to work.
+///
+/// On cgroup v1 systemd mounts a writable hierarchy for itself. On v2 Docker mounts the only one read-only, and
+/// systemd does not touch what is mounted. Rootless Docker and a daemon with user namespaces give no capability over
+/// that hierarchy, and AppArmor's and SELinux's profiles for containers forbid to mount; they stay in force. Podman has
+/// a mode of its own for systemd, which its Docker API does not offer.
+fn runs_init(info: &SystemInfo) -> bool {
+    let forbids = |option: &String| {
+        ["rootless", "userns", "apparmor", "selinux"]
+            .iter()
+            .any(|name| option.contains(&format!("name={name}")))
+    };
+    info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_1)
+        && !info.security_options.iter().flatten().any(forbids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_init_system_runs_only_where_nothing_forbids_its_mounts() {
+        let info = |version, options: &[&str]| SystemInfo {
+            cgroup_version: version,
+            security_options: Some(options.iter().map(|&option| option.to_owned()).collect()),
+            ..Default::default()
+        };
+        let v1 = Some(SystemInfoCgroupVersionEnum::_1);
+        assert!(runs_init(&info(v1, &["name=seccomp,profile=default"])));
+        for option in ["name=rootless", "name=userns", "name=apparmor", "name=selinux"] {
+            assert!(!runs_init(&info(v1, &["name=seccomp,profile=default", option])), "{option}");
+        }
+        assert!(!runs_init(&info(Some(SystemInfoCgroupVersionEnum::_2), &[])));
+        assert!(!runs_init(&info(None, &[])));
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 use bollard::body_try_stream;
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerConfig, ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, ResourcesUlimits,
-    RestartPolicy, RestartPolicyNameEnum,
+    ContainerConfig, ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
+    HostConfigLogConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     CommitContainerOptionsBuilder, ContainerArchiveInfoOptionsBuilder, CreateContainerOptionsBuilder,
@@ -24,6 +24,14 @@ use crate::engine::{
 /// What the first process does: it reaps. `wait` lets the shell collect the orphans it inherits, and a trap end it at
 /// once. A shell and `sleep` are in every distro's smallest image; an init of the engine's is not on every host.
 const IDLE: &str = "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done";
+
+/// What an init system is run as; its image says what that is.
+const INIT: &str = "/sbin/init";
+
+/// The folders that systemd wants to find mounted and empty, as it would mount them itself: it makes do with what is
+/// there in a container. Packages may run scripts from `/tmp`, which Docker's own defaults forbid.
+const INIT_TMPFS: [(&str, &str); 3] =
+    [("/run", "mode=755"), ("/run/lock", "mode=1777"), ("/tmp", "mode=1777,exec")];
 
 /// The mode bit of Go's `os.FileMode` that says folder.
 const GO_MODE_DIR: u32 = 1 << 31;
@@ -76,6 +84,10 @@ impl Docker {
 
     async fn make(&self, spec: &ContainerSpec) -> Result<Made> {
         let action = format!("create a container of {}", spec.image);
+        if spec.init && !self.describe().await?.init {
+            let message = format!("this engine cannot run {INIT} as a container's first process");
+            return Err(EngineError::Refused { action, message });
+        }
         let name = format!(
             "packhold-{}-{}",
             clean_name(&spec.name_hint),
@@ -271,7 +283,12 @@ impl Docker {
             hostname: Some(spec.hostname.clone()),
             user: Some("0:0".to_owned()),
             entrypoint: Some(Vec::new()),
-            cmd: Some(["/bin/sh", "-c", IDLE].map(str::to_owned).to_vec()),
+            cmd: Some(match spec.init {
+                true => vec![INIT.to_owned()],
+                false => ["/bin/sh", "-c", IDLE].map(str::to_owned).to_vec(),
+            }),
+            // By this systemd knows where it is: systemd.io/CONTAINER_INTERFACE.
+            env: spec.init.then(|| vec!["container=docker".to_owned()]),
             working_dir: Some("/".to_owned()),
             image: Some(spec.image.to_string()),
             labels: Some(spec.labels.clone().into_iter().collect()),
@@ -286,6 +303,11 @@ impl Docker {
                 cap_add: Some(spec.capabilities.clone()),
                 security_opt: Some(vec!["no-new-privileges".to_owned()]),
                 ipc_mode: Some("private".to_owned()),
+                // The init system's control groups are below the container's own, and it sees no others.
+                cgroupns_mode: spec.init.then_some(HostConfigCgroupnsModeEnum::PRIVATE),
+                tmpfs: spec
+                    .init
+                    .then(|| INIT_TMPFS.map(|(path, options)| (path.to_owned(), options.to_owned())).into()),
                 memory: Some(memory),
                 memory_swap: Some(memory),
                 pids_limit: Some(i64::from(spec.limits.processes)),
