@@ -7,7 +7,8 @@ export APT_CONFIG=/packhold/apt.conf
 
 scratch=$(mktemp -d)
 policy=/usr/sbin/policy-rc.d
-[ -e "$policy" ] || own_policy=yes
+# Where systemd runs, services are what is to be seen.
+[ -e "$policy" ] || [ -d /run/systemd/system ] || own_policy=yes
 trap 'rm -rf "$scratch" ${own_policy:+"$policy"}' EXIT
 
 # No service may start in a container. invoke-rc.d(8) asks policy-rc.d; 101 is "action forbidden".
@@ -22,8 +23,13 @@ mirror_unreachable() {
     exit 4
 }
 
-# A mirror in the middle of its own update gives mismatching lists, which Acquire::Retries does not cover.
+# Lists that were fetched in this run already are in /packhold/lists. A mirror in the middle of its own update gives mismatching
+# lists, which Acquire::Retries does not cover.
 apt_update() {
+    if [ -d /packhold/lists ]; then
+        cp -a /packhold/lists/. /var/lib/apt/lists/
+        return
+    fi
     for pause in 2 10 0; do
         apt-get update 2>&1 && return
         sleep "$pause"

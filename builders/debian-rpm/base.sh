@@ -20,6 +20,10 @@ cp /packhold/macros.userland /etc/rpm/
 cp /packhold/sysusers.generate-pre.sh /usr/lib/rpm/sysusers.generate-pre.sh
 chmod 755 /usr/lib/rpm/sysusers.generate-pre.sh
 
+# Folders that belong to the package `filesystem` of rpm distros, so that they stay when a package with a file in them goes.
+mkdir -p /etc/cron.d /etc/logrotate.d /etc/sysconfig /etc/sysctl.d /etc/tmpfiles.d /usr/lib/sysctl.d /usr/lib/systemd/system \
+	/usr/lib/sysusers.d /usr/lib/tmpfiles.d /usr/share/licenses
+
 # rpm distros leave services disabled until the administrator enables them (systemd.preset(5)); Debian has no preset.
 mkdir -p /usr/lib/systemd/system-preset
 echo 'disable *' >/usr/lib/systemd/system-preset/99-packhold.preset

@@ -11,9 +11,13 @@ mirror_unreachable() {
 	exit 4
 }
 
-# Error-Mode=any: by default apt goes on with old lists, or none, when a mirror does not answer. A
+# Lists that were fetched in this run already are in /packhold/lists. Error-Mode=any: by default apt goes on with old lists, or none, when a mirror does not answer. A
 # mirror in the middle of its own update is tried again.
 apt_update() {
+	if [ -d /packhold/lists ]; then
+		cp -a /packhold/lists/. /var/lib/apt/lists/
+		return
+	fi
 	for pause in 2 10 0; do
 		if apt -o APT::Update::Error-Mode=any update; then return; fi
 		sleep "$pause"
