@@ -50,7 +50,13 @@ fn packages(pipeline: &str, repository: &PathBuf) -> Result<(), Failed> {
         let checks = target["checks"].as_array().unwrap();
         let done = |scenario: &str| checks.iter().any(|check| check["scenario"] == scenario);
         assert!(["install", "smoke", "remove", "purge"].into_iter().all(done), "{checks:#?}");
-        assert!(checks.iter().all(|check| check["outcome"]["state"] == "passed"), "{checks:#?}");
+        // What fails is accepted with a reason by the pipeline, or is advice of the distro's lint.
+        let well = |check: &Value| {
+            let state = check["outcome"]["state"].as_str().unwrap();
+            ["passed", "skipped"].contains(&state) || check["accepted"].is_string() || check["tier"] == "warn"
+        };
+        assert!(checks.iter().all(well), "{checks:#?}");
+        assert!(target["warnings"].is_null(), "{}", target["warnings"]);
         let extension = if target["target"] == "debian-rpm/rpm" { ".rpm" } else { ".deb" };
         let packages = target["artifacts"].as_array().unwrap().iter();
         assert!(

@@ -47,11 +47,13 @@ impl World {
         let engine = &world.engine;
         engine.in_registry(
             "docker.io/library/debian:bookworm",
-            &[("/build/.keep", b""), ("/packages/.keep", b"")],
+            &[("/build/.keep", b""), ("/packages/new/.keep", b"")],
         );
-        for script in ["prepare.sh", "deps.sh"] {
+        for script in ["prepare.sh", "deps.sh", "lint.sh"] {
             engine.on_exec(runs(script, None), Script::exits(0));
         }
+        let lists = Script::exits(0).writing("/packhold/lists/Packages", *b"list");
+        engine.on_exec(runs("lists.sh", None), lists);
         engine.on_exec(|command| command.argv[0] == "rm", Script::exits(0));
         engine.on_exec(runs("packages.sh", None), Script::exits(0).printing("libc6\t2.36\tamd64\n"));
         let built =
@@ -59,8 +61,10 @@ impl World {
         engine.on_exec(runs("build.sh", None), built);
         engine.on_exec(runs("verify.sh", None), Script::exits(0));
         engine.on_exec(runs("verify.sh", Some("info")), Script::exits(0).printing("demo\t1.0-1\tamd64\n"));
+        let nothing = "file\td\t755\troot:root\t\t/etc\0";
+        engine.on_exec(runs("verify.sh", Some("state")), Script::exits(0).printing(nothing));
         engine.on_exec(runs("verify.sh", Some("installed")), Script::exits(0).printing("demo\t1.0-1\n"));
-        let sum = format!("{}  /packages/{DEB}\n", packhold::model::Digest::of(b"package").hex());
+        let sum = format!("{}  /packages/new/{DEB}\n", packhold::model::Digest::of(b"package").hex());
         engine.on_exec(|command| command.argv[0] == "sha256sum", Script::exits(0).printing(sum));
         world
     }
@@ -105,6 +109,7 @@ impl World {
             base: BaseChoice::default(),
             jobs: 2,
             rebuild: false,
+            init: true,
             folders: Folders { cache: self.path("cache"), state: self.path("state") },
         }
     }
@@ -172,6 +177,37 @@ async fn a_commit_with_the_same_dependencies_reuses_the_deps_image_and_builds_an
     world.is_clean();
 }
 
+/// Whether verify looked at packages of a release before.
+fn upgrades(record: &RunRecord) -> bool {
+    let stage = record.targets[0].stages.iter().find(|stage| stage.stage == Stage::Verify).unwrap();
+    stage.steps.iter().any(|step| step.argv.iter().any(|word| word.starts_with("/packages/old/")))
+}
+
+#[tokio::test]
+async fn an_upgrade_starts_from_the_last_release_in_the_history_of_the_commit() {
+    let world = World::new();
+    let first = world.run(PIPELINE).await.0.unwrap();
+    assert!(!upgrades(&first), "there is nothing before the first release");
+    let info = runs("verify.sh", Some("info"));
+    let is_old = |command: &Command| command.argv.iter().any(|word| word.starts_with("/packages/old/"));
+    let new = Script::exits(0).printing("demo\t1.1-1\tamd64\n");
+    world.engine.on_exec(move |command| info(command) && !is_old(command), new);
+    world.write("repo/main.c", "int main;\n");
+    world.commit();
+    world.git(&["tag", "v1.1"]);
+    let second = world.run(PIPELINE).await.0.unwrap();
+    assert!(upgrades(&second), "{:#?}", second.targets);
+
+    // What is released on a branch of its own is no successor of that.
+    world.git(&["checkout", "-q", "--orphan", "other"]);
+    world.write("repo/main.c", "int other;\n");
+    world.commit();
+    world.git(&["tag", "-f", "v1.1"]);
+    let other = world.run(PIPELINE).await.0.unwrap();
+    assert!(!upgrades(&other), "{:#?}", other.targets);
+    world.is_clean();
+}
+
 #[tokio::test]
 async fn an_empty_engine_gets_its_images_from_the_archive() {
     let mut world = World::new();
@@ -183,16 +219,18 @@ async fn an_empty_engine_gets_its_images_from_the_archive() {
     let (send, _events) = tokio::sync::mpsc::unbounded_channel();
     let record = execute(request, send, CancellationToken::new()).await.unwrap();
     assert_eq!(record.outcome, Outcome::Passed, "{:#?}", record.targets);
-    assert!(record.images.iter().all(|image| image.obtained == "archive"), "{:#?}", record.images);
+    let mut kept = record.images.iter().filter(|image| image.role != packhold::model::ImageRole::Verify);
+    assert!(kept.all(|image| image.obtained == "archive"), "{:#?}", record.images);
     world.is_clean();
 }
 
 #[tokio::test]
 async fn a_failing_target_does_not_stop_the_others() {
     let world = World::new();
-    world
-        .engine
-        .in_registry("docker.io/library/debian:trixie", &[("/build/.keep", b""), ("/packages/.keep", b"")]);
+    world.engine.in_registry(
+        "docker.io/library/debian:trixie",
+        &[("/build/.keep", b""), ("/packages/new/.keep", b"")],
+    );
     let fails = |command: &Command| {
         command.argv.iter().any(|word| word.ends_with("build.sh"))
             && command.env.get("PACKHOLD_BUILDER").is_some_and(|builder| builder == "debian-13")

@@ -141,6 +141,7 @@ pub(super) fn run_record(number: u32, file: &RunFile, image: &ImageRecord) -> Ru
                 package: None,
             }],
             checks: Vec::new(),
+            warnings: Vec::new(),
             images: vec![image.id],
             build_key: Some(Digest::of(format!("build {number}"))),
             verify_key: Some(Digest::of(format!("verify {number}"))),

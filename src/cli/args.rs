@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::model::{ImageRole, TargetName};
+use crate::model::{ImageRole, Scenario, TargetName};
 
 /// Turns a git commit into deb and rpm packages: builds them in disposable containers, proves that they install, and
 /// archives images and artifacts so that they can be had again a year later.
@@ -43,6 +43,8 @@ pub(super) enum Command {
     Run(RunArguments),
     /// Say what a run would do, and why
     Plan(RunArguments),
+    /// Put package files that are there already through the scenarios of a verification
+    Verify(VerifyArguments),
     /// Print the logs of an archived run
     Log(LogArguments),
     /// List, show, check and restore what is archived
@@ -96,6 +98,16 @@ pub(super) struct RunArguments {
     /// Build and verify again what was done before
     #[arg(long)]
     pub rebuild: bool,
+    /// Run no systemd: its container has CAP_SYS_ADMIN, which holds back no package that wants to break out
+    #[arg(long, env = "PACKHOLD_NO_SYSTEMD")]
+    pub no_systemd: bool,
+    #[command(flatten)]
+    pub userland: UserlandArguments,
+}
+
+/// Where builders and their base images come from.
+#[derive(Args, Debug)]
+pub(super) struct UserlandArguments {
     /// A folder of builders that go in front of the built-in ones
     #[arg(long, env = "PACKHOLD_BUILDERS", value_name = "DIR")]
     pub builders: Option<PathBuf>,
@@ -108,6 +120,35 @@ pub(super) struct RunArguments {
     /// Start a builder from the tar of a root file system
     #[arg(long, value_name = "BUILDER=FILE", value_parser = builder_and_file)]
     pub base_tar: Vec<(String, PathBuf)>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct VerifyArguments {
+    /// The packages that are installed together
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The target that they are for, such as debian-12/deb
+    #[arg(long, value_name = "TARGET")]
+    pub target: TargetName,
+    /// The pipeline that says what they are put through [default: what holds for every package]
+    #[arg(long, value_name = "PIPELINE")]
+    pub pipeline: Option<String>,
+    /// A package of the release that they replace (may be given several times)
+    #[arg(long, value_name = "FILE")]
+    pub upgrade_from: Vec<PathBuf>,
+    /// Only this scenario, such as upgrade (may be given several times)
+    #[arg(long = "scenario", value_name = "SCENARIO")]
+    pub scenarios: Vec<Scenario>,
+    #[command(flatten)]
+    pub engine: EngineArguments,
+    /// How many containers run at once [default: number of cores]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Run no systemd: its container has CAP_SYS_ADMIN, which holds back no package that wants to break out
+    #[arg(long, env = "PACKHOLD_NO_SYSTEMD")]
+    pub no_systemd: bool,
+    #[command(flatten)]
+    pub userland: UserlandArguments,
 }
 
 fn builder_and_file(text: &str) -> Result<(String, PathBuf), String> {

@@ -62,7 +62,7 @@ impl View for Board {
                 self.say(&format!("{mark} {:32} {ending}", subject(target.as_ref(), *stage)));
             }
             Event::Warning { message } => self.say(&format!("! {message}")),
-            Event::RunFinished { .. } => self.end(),
+            Event::RunFinished { .. } | Event::FilesVerified { .. } => self.end(),
         }
     }
 

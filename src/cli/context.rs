@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::{Common, EngineChoice, RunArguments};
+use super::args::{Common, EngineChoice, RunArguments, UserlandArguments, VerifyArguments};
 use super::error::CliError;
 use crate::archive::Archive;
-use crate::config::{Builders, Pipeline, PipelineFile};
+use crate::config::{Builders, Pipeline, PipelineFile, VerifySection};
 use crate::engine::Engine;
 use crate::engine::docker::Docker;
-use crate::run::{Folders, Request};
+use crate::run::{Folders, Request, VerifyFiles};
 use crate::stage::BaseChoice;
 use crate::support::fs::PathContext;
 
@@ -69,18 +69,9 @@ pub(super) async fn engine(choice: EngineChoice) -> Result<Arc<dyn Engine>, CliE
 
 /// A run that the command line asks for.
 pub(super) async fn request(common: &Common, arguments: RunArguments) -> Result<Request, CliError> {
-    let current = env::current_dir().at("find", ".")?;
-    let builders = match &arguments.builders {
-        Some(folder) => Builders::with_folder(folder)?,
-        None => Builders::shipped(),
-    };
-    let file = PipelineFile::find(arguments.pipeline.as_deref(), &current)?;
-    let mut pipeline = Pipeline::parse(&file, &builders)?;
+    let (builders, base) = userland(arguments.userland)?;
+    let (file, mut pipeline) = pipeline(arguments.pipeline.as_deref(), &builders)?;
     pipeline.select(&arguments.targets)?;
-    for (builder, _) in &arguments.base_tar {
-        builders.check_name(builder)?;
-    }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Request {
         pipeline,
         file,
@@ -89,15 +80,73 @@ pub(super) async fn request(common: &Common, arguments: RunArguments) -> Result<
         revision: arguments.commit,
         engine: engine(arguments.engine.engine).await?,
         archive: archive(common)?,
-        base: BaseChoice {
-            registry: arguments.registry,
-            mirror: arguments.mirror,
-            tars: arguments.base_tar.into_iter().collect(),
-        },
-        jobs: arguments.jobs.unwrap_or(cores),
+        base,
+        jobs: jobs(arguments.jobs),
         rebuild: arguments.rebuild,
+        init: !arguments.no_systemd,
         folders: folders(),
     })
+}
+
+/// A verification of files that the command line asks for.
+pub(super) async fn verify_request(
+    common: &Common,
+    arguments: VerifyArguments,
+) -> Result<VerifyFiles, CliError> {
+    let (builders, base) = userland(arguments.userland)?;
+    let target = arguments.target;
+    let (package, mut section) = match &arguments.pipeline {
+        None => (String::new(), VerifySection::default()),
+        Some(name) => {
+            let (_, mut pipeline) = pipeline(Some(name), &builders)?;
+            pipeline.select(std::slice::from_ref(&target))?;
+            (pipeline.name, pipeline.verify.for_target(&target))
+        }
+    };
+    if !arguments.scenarios.is_empty() {
+        section.scenarios = arguments.scenarios.into_iter().collect();
+    }
+    Ok(VerifyFiles {
+        target,
+        package,
+        section,
+        builders,
+        files: arguments.files,
+        before: arguments.upgrade_from,
+        engine: engine(arguments.engine.engine).await?,
+        archive: archive(common)?,
+        base,
+        jobs: jobs(arguments.jobs),
+        init: !arguments.no_systemd,
+        folders: folders(),
+    })
+}
+
+fn pipeline(name: Option<&str>, builders: &Builders) -> Result<(PipelineFile, Pipeline), CliError> {
+    let current = env::current_dir().at("find", ".")?;
+    let file = PipelineFile::find(name, &current)?;
+    let pipeline = Pipeline::parse(&file, builders)?;
+    Ok((file, pipeline))
+}
+
+fn userland(arguments: UserlandArguments) -> Result<(Builders, BaseChoice), CliError> {
+    let builders = match &arguments.builders {
+        Some(folder) => Builders::with_folder(folder)?,
+        None => Builders::shipped(),
+    };
+    for (builder, _) in &arguments.base_tar {
+        builders.check_name(builder)?;
+    }
+    let base = BaseChoice {
+        registry: arguments.registry,
+        mirror: arguments.mirror,
+        tars: arguments.base_tar.into_iter().collect(),
+    };
+    Ok((builders, base))
+}
+
+fn jobs(wanted: Option<usize>) -> usize {
+    wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// A token that is cancelled by ctrl-c, SIGTERM and SIGHUP. A second ctrl-c ends the process at once.

@@ -13,6 +13,8 @@ mod log;
 mod output;
 mod plan;
 mod run;
+mod tails;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -58,6 +60,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
     match arguments.command {
         Command::Run(command) => run::run(common, command).await,
         Command::Plan(command) => plan::plan(common, command).await,
+        Command::Verify(command) => verify::verify(common, command).await,
         Command::Log(command) => log::log(common, &command),
         Command::Archive(command) => archive::archive(common, command).await,
         Command::Doctor(command) => doctor::doctor(common, command).await,

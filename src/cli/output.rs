@@ -1,5 +1,10 @@
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+use super::args::OutputFormat;
+use super::board::Board;
 use crate::model::{Event, Outcome, Stage, TargetName};
 use crate::report;
 
@@ -12,13 +17,33 @@ pub(super) trait View: Send {
     fn end(&mut self) {}
 }
 
-/// One JSON document a line, on standard output. The last line is the run record.
+/// Shows events as the user wants them, until whoever sends them has ended.
+pub(super) fn show(format: OutputFormat) -> (UnboundedSender<Event>, JoinHandle<()>) {
+    let terminal =
+        std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let mut view: Box<dyn View> = match format {
+        OutputFormat::Json => Box::new(JsonLines),
+        OutputFormat::Auto if terminal => Box::new(Board::new()),
+        _ => Box::new(PlainLines),
+    };
+    let (send, mut receive) = unbounded_channel();
+    let shown = tokio::spawn(async move {
+        while let Some(event) = receive.recv().await {
+            view.show(&event);
+        }
+        view.end();
+    });
+    (send, shown)
+}
+
+/// One JSON document a line, on standard output. The last line is the record of what was done.
 pub(super) struct JsonLines;
 
 impl View for JsonLines {
     fn show(&mut self, event: &Event) {
         let text = match event {
             Event::RunFinished { record } => serde_json::to_string(record),
+            Event::FilesVerified { record } => serde_json::to_string(record),
             event => serde_json::to_string(event),
         };
         if let Ok(text) = text {
@@ -78,6 +103,6 @@ fn plain(event: &Event) -> Option<String> {
             format!("[{}] {ending}", subject(target.as_ref(), *stage))
         }
         Event::Warning { message } => format!("warning: {message}"),
-        Event::RunFinished { .. } => return None,
+        Event::RunFinished { .. } | Event::FilesVerified { .. } => return None,
     })
 }

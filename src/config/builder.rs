@@ -13,12 +13,24 @@ static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/builders");
 
 const MANIFEST: &str = "builder.toml";
 
-/// The scripts with a part of their own in the contract; every other file is data that any of them may read.
-const SCRIPTS: [&str; 7] =
-    ["base.sh", "prepare.sh", "deps.sh", "build.sh", "verify.sh", "packages.sh", "doctor.sh"];
+/// The files with a part of their own in the contract; every other file is data that any script may read.
+const REQUIRED: [&str; 5] = ["prepare.sh", "deps.sh", "build.sh", "verify.sh", "packages.sh"];
 
-/// The scripts that a builder may lack.
-const OPTIONAL: [&str; 2] = ["base.sh", "doctor.sh"];
+/// Those that a builder may lack.
+const OPTIONAL: [&str; 12] = [
+    "base.sh",
+    "look.sh",
+    "family.sh",
+    "provide.sh",
+    "install.sh",
+    "churn",
+    "init.sh",
+    "service.sh",
+    "lint.sh",
+    "lint.toml",
+    "lists.sh",
+    "doctor.sh",
+];
 
 /// One distro release as a place to build and to verify.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +104,8 @@ impl Builder {
     pub fn digest_of(&self, scripts: &[&str]) -> Digest {
         let mut hasher = Hasher::new();
         for (name, content) in &self.files {
-            let is_data = !SCRIPTS.contains(&name.as_str()) && name != MANIFEST;
+            let has_a_part = REQUIRED.iter().chain(&OPTIONAL).any(|part| part == name);
+            let is_data = !has_a_part && name != MANIFEST;
             if is_data || scripts.contains(&name.as_str()) {
                 hasher.field(name, content).expect("a sink takes every byte");
             }
@@ -223,7 +236,7 @@ impl Builders {
                 "add `registry` or a [base.bootstrap] table",
             ));
         }
-        for script in SCRIPTS.into_iter().filter(|script| !OPTIONAL.contains(script)) {
+        for script in REQUIRED {
             if !files.contains_key(script) {
                 return Err(bad(
                     format!("it lacks {script}"),
@@ -314,6 +327,10 @@ mod tests {
         let after = (builder.digest_of(&["prepare.sh"]), builder.digest_of(&["build.sh"]));
         assert_eq!(before.0, after.0);
         assert_ne!(before.1, after.1);
+        for name in ["lint.sh", "init.sh", "service.sh", "churn"] {
+            builder.files.insert(name.into(), b"exit 1".to_vec());
+        }
+        assert_eq!(after, (builder.digest_of(&["prepare.sh"]), builder.digest_of(&["build.sh"])));
     }
 
     #[test]

@@ -3,14 +3,19 @@
 //! Files are strict: an unknown key is an error that names the file, the line and the nearest known key.
 
 mod builder;
+mod checker;
 mod error;
 mod limits;
+mod lint;
 mod pipeline;
 mod strict;
+mod verify_section;
 
 pub use builder::{Base, Bootstrap, Builder, Builders};
 pub use error::ConfigError;
 pub use limits::StageLimits;
-pub use pipeline::{
-    Pipeline, PipelineFile, PrepareStage, SmokeCommand, SourceSection, TargetSection, VersionSection,
+pub use lint::{LintSection, Waiver};
+pub use pipeline::{Pipeline, PipelineFile, PrepareStage, SourceSection, TargetSection, VersionSection};
+pub use verify_section::{
+    Exception, FileAssertion, ServiceExpectation, SmokeCommand, UpgradeFrom, VerifySection,
 };

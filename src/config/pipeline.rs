@@ -1,15 +1,15 @@
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
-use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::limits::{RawLimits, duration};
+use super::checker::{Checker, INNER_PATH, is_inner_path};
+use super::limits::RawLimits;
 use super::strict::{Document, nearest};
-use super::{Builders, ConfigError, StageLimits};
+use super::verify_section::RawVerify;
+use super::{Builders, ConfigError, StageLimits, VerifySection};
 use crate::model::{Format, TargetName};
 use crate::support::fs::PathContext;
 
@@ -88,10 +88,8 @@ pub struct Pipeline {
     pub prepare: Option<PrepareStage>,
     /// The targets, in the file's order.
     pub targets: Vec<TargetSection>,
-    /// The packages that verify installs, by name; empty means all that are not for debugging.
-    pub verify_packages: Vec<String>,
-    /// Commands that an installed package must answer.
-    pub smoke: Vec<SmokeCommand>,
+    /// What the packages are put through.
+    pub verify: VerifySection,
     /// Whether images are archived with a run.
     pub archive_images: bool,
 }
@@ -157,21 +155,6 @@ pub struct TargetSection {
     pub limits: StageLimits,
 }
 
-/// A command that an installed package must answer.
-#[derive(Clone, Debug)]
-pub struct SmokeCommand {
-    /// Shell text.
-    pub run: String,
-    /// The exit status that it must have.
-    pub exit: i64,
-    /// What its output must match; `^` and `$` are the ends of a line.
-    pub output: Option<Regex>,
-    /// How long it may take.
-    pub time: Duration,
-    /// The targets that it is meant for; empty means all.
-    pub only: Vec<TargetName>,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawPipeline {
@@ -227,28 +210,6 @@ struct RawTarget {
     limits: Option<Spanned<RawLimits>>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawVerify {
-    #[serde(default)]
-    packages: Vec<String>,
-    #[serde(default)]
-    smoke: Vec<RawSmoke>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawSmoke {
-    run: String,
-    #[serde(default)]
-    exit: i64,
-    output: Option<Spanned<String>>,
-    #[serde(default = "half_a_minute", deserialize_with = "duration")]
-    time: Duration,
-    #[serde(default)]
-    only: Vec<Spanned<String>>,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct RawArchive {
@@ -263,10 +224,6 @@ impl Default for RawArchive {
 
 fn yes() -> bool {
     true
-}
-
-fn half_a_minute() -> Duration {
-    Duration::from_secs(30)
 }
 
 impl Pipeline {
@@ -323,20 +280,10 @@ impl Pipeline {
                 "add a section such as [target.\"debian-12/deb\"]",
             ));
         }
-        let mut smoke = Vec::new();
-        for raw in raw.verify.smoke {
-            smoke.push(checker.smoke(raw, &targets)?);
-        }
-        Ok(Self {
-            name,
-            source,
-            version,
-            prepare,
-            targets,
-            verify_packages: raw.verify.packages,
-            smoke,
-            archive_images: raw.archive.images,
-        })
+        let names: Vec<TargetName> =
+            targets.iter().map(|target: &TargetSection| target.name.clone()).collect();
+        let verify = raw.verify.check(&checker, &names, &limits)?;
+        Ok(Self { name, source, version, prepare, targets, verify, archive_images: raw.archive.images })
     }
 
     /// Keeps only the targets in `wanted`; an empty list keeps all.
@@ -358,110 +305,7 @@ impl Pipeline {
     }
 }
 
-const INNER_PATH: &str = "give a path relative to the source tree, without `..`";
-
-/// True for a relative path that stays below where it starts.
-fn is_inner_path(path: &str) -> bool {
-    !path.is_empty()
-        && !path.contains('\0')
-        && Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
-}
-
-/// Checks the values of one document.
-struct Checker<'a> {
-    document: &'a Document<'a>,
-    builders: &'a Builders,
-}
-
 impl Checker<'_> {
-    fn package_name(&self, name: &Spanned<String>) -> Result<String, ConfigError> {
-        // The letters that both formats accept: Debian Policy 5.6.1, and the same set is safe for rpm.
-        let text = name.get_ref();
-        let first = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
-        let rest = text.chars().all(|c| c.is_ascii_alphanumeric() || "+-._".contains(c));
-        if first && rest && text.len() >= 2 {
-            return Ok(text.clone());
-        }
-        Err(self.document.error(
-            name.span(),
-            format!("`{text}` is not a package name"),
-            "use at least two letters, digits, `+`, `-`, `.` or `_`, beginning with a letter or digit",
-        ))
-    }
-
-    fn inner_path(&self, path: &Spanned<String>) -> Result<String, ConfigError> {
-        if is_inner_path(path.get_ref()) {
-            return Ok(path.get_ref().trim_end_matches('/').to_owned());
-        }
-        let message = format!("`{}` is not a path inside the source tree", path.get_ref());
-        Err(self.document.error(path.span(), message, INNER_PATH))
-    }
-
-    fn builder(&self, name: &Spanned<String>) -> Result<String, ConfigError> {
-        match self.builders.check_name(name.get_ref()) {
-            Ok(()) => Ok(name.get_ref().clone()),
-            Err(ConfigError::UnknownBuilder { name: missing, hint }) => {
-                Err(self.document.error(name.span(), format!("there is no builder `{missing}`"), hint))
-            }
-            Err(other) => Err(other),
-        }
-    }
-
-    /// Names of distro packages: one word each, never an option or a path.
-    fn dependencies(&self, names: &[Spanned<String>]) -> Result<Vec<String>, ConfigError> {
-        let good = |name: &str| {
-            name.starts_with(|c: char| c.is_ascii_alphanumeric())
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._:()/=~".contains(c))
-        };
-        let mut all = Vec::new();
-        for name in names {
-            if !good(name.get_ref()) {
-                let message = format!("`{}` is not a name of a distro package", name.get_ref());
-                return Err(self.document.error(name.span(), message, "name one package in each string"));
-            }
-            all.push(name.get_ref().clone());
-        }
-        all.sort();
-        all.dedup();
-        Ok(all)
-    }
-
-    fn env(&self, env: BTreeMap<Spanned<String>, String>) -> Result<BTreeMap<String, String>, ConfigError> {
-        for name in env.keys() {
-            let text = name.get_ref();
-            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            let well_formed = text.chars().all(word) && text.starts_with(|c: char| !c.is_ascii_digit());
-            if !well_formed || text.starts_with("PACKHOLD_") || text == "SOURCE_DATE_EPOCH" {
-                return Err(self.document.error(
-                    name.span(),
-                    format!("`{text}` cannot be set as a variable"),
-                    "use letters, digits and `_`; PACKHOLD_… and SOURCE_DATE_EPOCH are Packhold's own",
-                ));
-            }
-        }
-        Ok(env.into_iter().map(|(name, value)| (name.into_inner(), value)).collect())
-    }
-
-    fn limits(
-        &self,
-        raw: Option<&Spanned<RawLimits>>,
-        base: &StageLimits,
-    ) -> Result<StageLimits, ConfigError> {
-        let Some(raw) = raw else { return Ok(base.clone()) };
-        match raw.get_ref().problem() {
-            Some(problem) => {
-                Err(self.document.error(raw.span(), problem, "raise the limit, or leave it out"))
-            }
-            None => Ok(raw.get_ref().over(base)),
-        }
-    }
-
-    fn target_name(&self, name: &Spanned<String>) -> Result<TargetName, ConfigError> {
-        name.get_ref().parse().map_err(|error: crate::model::TargetParseError| {
-            self.document.error(name.span(), error.to_string(), "write it as [target.\"debian-12/deb\"]")
-        })
-    }
-
     fn target(
         &self,
         key: &Spanned<String>,
@@ -514,34 +358,12 @@ impl Checker<'_> {
             name,
         })
     }
-
-    fn smoke(&self, raw: RawSmoke, targets: &[TargetSection]) -> Result<SmokeCommand, ConfigError> {
-        let output = match raw.output {
-            None => None,
-            // `^` and `$` are the ends of a line: nearly every command ends what it prints with a newline.
-            Some(pattern) => {
-                Some(RegexBuilder::new(pattern.get_ref()).multi_line(true).build().map_err(|error| {
-                    let hint =
-                        "write a regular expression of the regex crate; quote `.` and `+` with a backslash";
-                    self.document.error(pattern.span(), format!("bad pattern: {error}"), hint)
-                })?)
-            }
-        };
-        let mut only = Vec::new();
-        for name in &raw.only {
-            let target = self.target_name(name)?;
-            if !targets.iter().any(|t| t.name == target) {
-                let message = format!("the pipeline has no target `{target}`");
-                return Err(self.document.error(name.span(), message, "name a target of this pipeline"));
-            }
-            only.push(target);
-        }
-        Ok(SmokeCommand { run: raw.run, exit: raw.exit, output, time: raw.time, only })
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::support::Hint;
 
@@ -646,7 +468,7 @@ mod tests {
     #[test]
     fn the_pattern_of_a_smoke_command_may_name_a_whole_line() {
         let text = format!("{MINIMAL}[[verify.smoke]]\nrun = \"demo\"\noutput = \"^demo$\"\n");
-        let pattern = parse(&text).unwrap().smoke[0].output.clone().unwrap();
+        let pattern = parse(&text).unwrap().verify.smoke[0].output.clone().unwrap();
         assert!(pattern.is_match("demo\n") && !pattern.is_match("demo 1\n"));
     }
 

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, RunId, RunRecord, Stage, TargetName};
+use super::{Outcome, RunId, RunRecord, Stage, TargetName, TargetRecord};
 
 /// Something that happens in a run, as it happens. `--format json` prints one a line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,7 +62,12 @@ pub enum Event {
         /// What.
         message: String,
     },
-    /// The run ended. Always the last event.
+    /// The verification of files that were built elsewhere ended. Always the last event of one.
+    FilesVerified {
+        /// What was found.
+        record: Box<TargetRecord>,
+    },
+    /// The run ended. Always the last event of one.
     RunFinished {
         /// What happened.
         record: Box<RunRecord>,

@@ -12,6 +12,8 @@ pub enum ImageRole {
     Builder,
     /// Builder image and one package's build dependencies.
     Deps,
+    /// Base image and what verify needs beside the package: its dependencies, an init system, the distro's lint.
+    Verify,
 }
 
 impl std::fmt::Display for ImageRole {
@@ -20,6 +22,7 @@ impl std::fmt::Display for ImageRole {
             Self::Base => "base",
             Self::Builder => "builder",
             Self::Deps => "deps",
+            Self::Verify => "verify",
         })
     }
 }

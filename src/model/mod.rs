@@ -4,10 +4,13 @@
 //! one home.
 
 mod artifact;
+mod check;
 mod digest;
 mod event;
 mod image;
+mod lint;
 mod outcome;
+mod reason;
 mod record;
 mod run_id;
 mod stage;
@@ -15,12 +18,15 @@ mod target;
 mod version;
 
 pub use artifact::{Artifact, ArtifactKind, PackageIdentity};
+pub use check::{Check, Scenario, Tier};
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use event::Event;
 pub use image::{ImageRecord, ImageRole, InstalledPackage, Origin};
-pub use outcome::{FailReason, InfraReason, Outcome};
+pub use lint::LintLevel;
+pub use outcome::Outcome;
+pub use reason::{FailReason, InfraReason};
 pub use record::{
-    Check, EngineRecord, LogRef, RunRecord, SourceRecord, StageRecord, StepRecord, TargetRecord, ToolRecord,
+    EngineRecord, LogRef, RunRecord, SourceRecord, StageRecord, StepRecord, TargetRecord, ToolRecord,
 };
 pub use run_id::{RunId, RunIdParseError};
 pub use stage::Stage;

@@ -1,8 +1,6 @@
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use super::Stage;
+use super::{FailReason, InfraReason, Stage};
 
 /// What became of a stage, a target or a run. Data, not an error: a failing package is a result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,91 +104,6 @@ impl Outcome {
             Self::Passed | Self::Skipped { .. } => None,
             Self::Failed { hint, .. } | Self::Broken { hint, .. } | Self::Infra { hint, .. } => Some(hint),
         }
-    }
-}
-
-macro_rules! reasons {
-    ($(#[$outer:meta])* $name:ident { $($(#[$meta:meta])* $variant:ident = $word:literal,)* }) => {
-        $(#[$outer])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[non_exhaustive]
-        pub enum $name {
-            $($(#[$meta])* #[serde(rename = $word)] $variant,)*
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$variant => $word,)* })
-            }
-        }
-    };
-}
-
-reasons! {
-    /// Why a package failed. The words are stable: dashboards and scripts may rely on them.
-    FailReason {
-        /// A command ended with a status other than 0 and nothing more precise is known.
-        StepExit = "step-exit",
-        /// The memory limit was reached.
-        Oom = "oom",
-        /// A file system was full.
-        NoSpace = "no-space",
-        /// The total time limit was reached.
-        TimeOut = "time-out",
-        /// Nothing was printed for the time that silence may last.
-        Silent = "silent",
-        /// More was printed than the output limit allows.
-        OutputLimit = "output-limit",
-        /// The limit for processes was reached.
-        ProcessLimit = "process-limit",
-        /// A stage without network tried to use one.
-        Network = "network",
-        /// A build dependency cannot be satisfied.
-        MissingDependency = "missing-dependency",
-        /// The build ended well and left no package.
-        NoArtifacts = "no-artifacts",
-        /// What the build left is not an acceptable artifact: a link, a device, an unsafe name.
-        BadArtifact = "bad-artifact",
-        /// The artifacts are larger than the limit allows.
-        ArtifactLimit = "artifact-limit",
-        /// The distro's resolver refuses the packages.
-        InstallConflict = "install-conflict",
-        /// Installing failed: a maintainer script, a scriptlet, an unpacking error.
-        InstallFailed = "install-failed",
-        /// What is installed is not what was built.
-        WrongVersion = "wrong-version",
-        /// A smoke command did not do what the pipeline expects.
-        SmokeFailed = "smoke-failed",
-        /// Removing or purging failed.
-        RemoveFailed = "remove-failed",
-        /// The package database still knows the package after purge.
-        LeftBehind = "left-behind",
-    }
-}
-
-reasons! {
-    /// Why Packhold could not do its work. The words are stable.
-    InfraReason {
-        /// No container engine answers.
-        NoEngine = "no-engine",
-        /// The engine stopped answering in the middle of the work.
-        EngineLost = "engine-lost",
-        /// The engine answered with an error.
-        EngineError = "engine-error",
-        /// The distro's package mirror cannot be reached.
-        MirrorUnreachable = "mirror-unreachable",
-        /// No way to obtain the base image worked.
-        NoBase = "no-base",
-        /// A builder's own script failed.
-        BuilderFailed = "builder-failed",
-        /// A file system of the host was full.
-        NoSpace = "no-space",
-        /// A file of the host could not be read or written, or the archive is damaged.
-        Io = "io",
-        /// The user or the system asked to stop.
-        Interrupted = "interrupted",
-        /// A defect of Packhold itself.
-        Internal = "internal",
     }
 }
 

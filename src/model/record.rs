@@ -1,7 +1,11 @@
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Artifact, Digest, ImageRecord, Outcome, PackageVersion, RunId, Stage, TargetName};
+use super::{
+    Artifact, Check, Digest, ImageRecord, Outcome, PackageIdentity, PackageVersion, RunId, Stage, TargetName,
+};
 
 /// The one document that says what happened in a run. Every view is drawn from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +98,9 @@ pub struct TargetRecord {
     pub artifacts: Vec<Artifact>,
     /// What verify looked at.
     pub checks: Vec<Check>,
+    /// What a person should know although it passed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The images it used, base first.
     pub images: Vec<Digest>,
     /// The digest of everything that can change the build's result.
@@ -102,6 +109,38 @@ pub struct TargetRecord {
     /// The digest of everything that can change what verify finds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify_key: Option<Digest>,
+}
+
+impl TargetRecord {
+    /// The record of a target at which nothing was done yet.
+    pub fn of(target: TargetName) -> Self {
+        Self {
+            target,
+            outcome: Outcome::Passed,
+            package_version: String::new(),
+            stages: Vec::new(),
+            artifacts: Vec::new(),
+            checks: Vec::new(),
+            warnings: Vec::new(),
+            images: Vec::new(),
+            build_key: None,
+            verify_key: None,
+        }
+    }
+
+    /// Takes what verify found; `identities` are those of package files, by their names.
+    pub fn take(
+        &mut self,
+        checks: Vec<Check>,
+        warnings: Vec<String>,
+        mut identities: BTreeMap<String, PackageIdentity>,
+    ) {
+        self.checks = checks;
+        self.warnings = warnings;
+        for artifact in &mut self.artifacts {
+            artifact.package = identities.remove(&artifact.name);
+        }
+    }
 }
 
 /// What happened in one stage.
@@ -151,15 +190,4 @@ pub struct LogRef {
     pub digest: Digest,
     /// Bytes.
     pub size: u64,
-}
-
-/// One thing that verify looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    /// The scenario: `install`, `smoke`, `remove`, `purge`.
-    pub scenario: String,
-    /// What was looked at, naming the object.
-    pub check: String,
-    /// What was found.
-    pub outcome: Outcome,
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::{Commit, TargetPlan};
-use crate::config::{Builder, PrepareStage, SmokeCommand};
+use crate::config::{Builder, PrepareStage, VerifySection};
 use crate::model::{Artifact, ArtifactKind, Digest, Hasher};
 
 /// Raised when Packhold itself builds differently from the same inputs.
@@ -117,26 +117,127 @@ pub fn build_key(inputs: BuildInputs<'_>) -> Digest {
         .finish()
 }
 
+/// What `verify.sh` and what it reads are made of.
+const PROVIDING: &[&str] = &["verify.sh", "look.sh", "family.sh", "provide.sh", "install.sh"];
+
+/// What else looks at packages.
+const LOOKING: &[&str] = &["init.sh", "service.sh", "lint.sh", "lint.toml", "churn"];
+
+/// The key of an image that has everything that packages need of others: what it is made from and what they need.
+pub fn provided_key(builder: &Builder, from: Digest, needs: &[String]) -> Digest {
+    Key::new("provided")
+        .with("from", from.to_string())
+        .with("scripts", builder.digest_of(PROVIDING).to_string())
+        .with_all("needs", needs)
+        .finish()
+}
+
+/// The key of the base image with the distro's init system.
+pub fn init_key(builder: &Builder, base: Digest) -> Digest {
+    Key::new("init")
+        .with("base", base.to_string())
+        .with("scripts", builder.digest_of(&["init.sh"]).to_string())
+        .finish()
+}
+
+/// The key of the base image with the distro's lint.
+pub fn lint_key(builder: &Builder, base: Digest) -> Digest {
+    Key::new("lint")
+        .with("base", base.to_string())
+        .with("scripts", builder.digest_of(&["lint.sh"]).to_string())
+        .finish()
+}
+
+/// What a verification is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct VerifyInputs<'a> {
+    /// The builder.
+    pub builder: &'a Builder,
+    /// The base image.
+    pub image: Digest,
+    /// The further builders.
+    pub others: &'a [std::sync::Arc<Builder>],
+    /// The files of the build.
+    pub artifacts: &'a [Artifact],
+    /// The digests of the packages of the release before.
+    pub previous: &'a [Digest],
+    /// What the packages are put through.
+    pub section: &'a VerifySection,
+    /// Whether an init system may run: where it may not, less is looked at.
+    pub init: bool,
+}
+
 /// The key of what verify finds: the packages, the image they are installed in, and the questions.
-pub fn verify_key(
-    builder: &Builder,
-    image: Digest,
-    artifacts: &[Artifact],
-    wanted: &[String],
-    smoke: &[&SmokeCommand],
-) -> Digest {
+pub fn verify_key(inputs: VerifyInputs<'_>) -> Digest {
+    let scripts: Vec<&str> = PROVIDING.iter().chain(LOOKING).copied().collect();
+    let VerifyInputs { builder, image, others, artifacts, previous, section, init } = inputs;
     let mut key = Key::new("verify")
         .with("image", image.to_string())
-        .with("scripts", builder.digest_of(&["verify.sh"]).to_string())
-        .with_all("wanted", wanted);
+        .with("scripts", builder.digest_of(&scripts).to_string())
+        .with("init", init.to_string())
+        .with_all("wanted", &section.packages);
+    for other in others {
+        // Its base image is whatever its name stands for at the time.
+        key = key.with("other", &other.name).with("scripts", other.digest_of(&scripts).to_string());
+        key = key.with("base", other.base.key().to_string());
+    }
     for artifact in artifacts.iter().filter(|artifact| artifact.kind == ArtifactKind::Package) {
         key = key.with("artifact", &artifact.name).with("digest", artifact.digest.to_string());
     }
-    for command in smoke {
+    for digest in previous {
+        key = key.with("previous", digest.to_string());
+    }
+    with_questions(key, section).finish()
+}
+
+fn with_questions(mut key: Key, section: &VerifySection) -> Key {
+    let pattern = |pattern: &Option<regex::Regex>| {
+        pattern.as_ref().map(|pattern| pattern.as_str().to_owned()).unwrap_or_default()
+    };
+    let told = |said: Option<bool>| said.map(|said| said.to_string()).unwrap_or_default();
+    for scenario in &section.scenarios {
+        key = key.with("scenario", scenario.word());
+    }
+    for command in &section.smoke {
         key = key
             .with("run", &command.run)
             .with("exit", command.exit.to_string())
-            .with("output", command.output.as_ref().map_or("", |pattern| pattern.as_str()));
+            .with("output", pattern(&command.output))
+            .with("stdout", pattern(&command.stdout))
+            .with("stderr", pattern(&command.stderr))
+            .with("time", command.time.as_millis().to_string());
     }
-    key.finish()
+    for file in &section.files {
+        key = key
+            .with("file", &file.path)
+            .with("exists", file.exists.to_string())
+            .with("mode", file.mode.as_deref().unwrap_or_default())
+            .with("owner", file.owner.as_deref().unwrap_or_default())
+            .with("contains", pattern(&file.contains));
+    }
+    for service in &section.services {
+        key = key
+            .with("unit", &service.unit)
+            .with("enabled", told(service.enabled))
+            .with("started", told(service.started))
+            .with("start", service.start.to_string());
+    }
+    for exception in &section.exceptions {
+        key = key.with("exception", exception.subject()).with("because", &exception.reason);
+    }
+    let level = |level: Option<crate::model::LintLevel>| format!("{level:?}");
+    key = key.with("lint-require", level(section.lint.require)).with("lint-warn", level(section.lint.warn));
+    for waiver in &section.lint.waive {
+        key = key
+            .with("waive", &waiver.tag)
+            .with("package", waiver.package.as_deref().unwrap_or_default())
+            .with("match", pattern(&waiver.pattern))
+            .with("because", &waiver.reason);
+    }
+    let limits = &section.limits;
+    key.with("active", section.active.as_millis().to_string())
+        .with("limit-time", limits.time.as_millis().to_string())
+        .with("limit-silence", limits.silence.as_millis().to_string())
+        .with("limit-memory", limits.memory.to_string())
+        .with("limit-processes", limits.processes.to_string())
 }

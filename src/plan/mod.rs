@@ -10,6 +10,7 @@ mod target;
 
 pub use dependencies::declared_dependencies;
 pub use keys::{
-    BuildInputs, PrepareInputs, base_key, build_key, builder_key, deps_key, prepare_key, verify_key,
+    BuildInputs, PrepareInputs, VerifyInputs, base_key, build_key, builder_key, deps_key, init_key, lint_key,
+    prepare_key, provided_key, verify_key,
 };
 pub use target::{Commit, Packaging, PlanError, TargetPlan, TargetVersion, plan_target};

@@ -2,4 +2,4 @@
 
 mod text;
 
-pub use text::{Tails, archived_hint, bytes, duration, summary};
+pub use text::{Tails, archived_hint, bytes, duration, summary, verified};

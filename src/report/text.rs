@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::model::{ArtifactKind, Outcome, RunRecord, StageRecord, TargetRecord};
+use crate::model::{ArtifactKind, Check, Outcome, RunRecord, Scenario, StageRecord, TargetRecord};
+
+/// Lines of evidence that are shown of a failed check, the last ones; the record has all of them.
+const EVIDENCE_LINES: usize = 8;
 
 /// The last lines of logs by the log's name, made safe to show.
 pub type Tails = BTreeMap<String, Vec<String>>;
@@ -46,6 +49,13 @@ pub fn summary(record: &RunRecord, tails: &Tails) -> String {
     out
 }
 
+/// What was found of files that were built elsewhere.
+pub fn verified(record: &TargetRecord, tails: &Tails) -> String {
+    let mut out = String::new();
+    target_summary(&mut out, record, tails);
+    out
+}
+
 fn target_summary(out: &mut String, target: &TargetRecord, tails: &Tails) {
     let _ = writeln!(out, "\n{}  {}  {}", target.target, target.package_version, target.outcome.summary());
     for stage in &target.stages {
@@ -63,22 +73,52 @@ fn target_summary(out: &mut String, target: &TargetRecord, tails: &Tails) {
         let digest = artifact.digest.hex();
         let _ = writeln!(out, "  {kind:<7} {}  {}  sha256:{digest}", artifact.name, bytes(artifact.size));
     }
-    let checks: Vec<String> = ["install", "smoke", "remove", "purge"]
+    verification(out, target);
+    // The failed checks have said what happened, each with what shows it.
+    if matches!(target.outcome, Outcome::Failed { .. }) && target.checks.iter().any(Check::fails) {
+        hint(out, &target.outcome);
+    } else if !target.outcome.passed() {
+        let stage = target.stages.iter().find(|stage| !stage.outcome.passed());
+        failure(out, &target.target.to_string(), &target.outcome, stage, tails);
+    }
+}
+
+/// How many checks of each scenario passed, and every one that did not.
+fn verification(out: &mut String, target: &TargetRecord) {
+    let counts: Vec<String> = Scenario::ALL
         .iter()
         .filter_map(|scenario| {
             let all = target.checks.iter().filter(|check| check.scenario == *scenario);
-            let (passed, count) = all.fold((0, 0), |(passed, count), check| {
+            let looked_at = all.filter(|check| !matches!(check.outcome, Outcome::Skipped { .. }));
+            let (passed, count) = looked_at.fold((0, 0), |(passed, count), check| {
                 (passed + usize::from(check.outcome.passed()), count + 1)
             });
             (count > 0).then(|| format!("{scenario} {passed}/{count}"))
         })
         .collect();
-    if !checks.is_empty() {
-        let _ = writeln!(out, "  verified {}", checks.join(", "));
+    if !counts.is_empty() {
+        let _ = writeln!(out, "  verified {}", counts.join(", "));
     }
-    if !target.outcome.passed() {
-        let stage = target.stages.iter().find(|stage| !stage.outcome.passed());
-        failure(out, &target.target.to_string(), &target.outcome, stage, tails);
+    for check in target.checks.iter().filter(|check| !check.outcome.passed()) {
+        let message = check.outcome.message().unwrap_or_default();
+        let _ = match (&check.outcome, &check.accepted) {
+            (Outcome::Skipped { .. }, _) => {
+                writeln!(out, "  skipped {}: {}: {message}", check.scenario, check.check)
+            }
+            (_, Some(reason)) => writeln!(out, "  accepted {}: {message} ({reason})", check.scenario),
+            _ if check.warns() => writeln!(out, "  warning {}: {message}", check.scenario),
+            _ => writeln!(out, "  failed  {}: {message}", check.scenario),
+        };
+        // What was accepted or skipped needs no proof here; the record has it.
+        if check.fails() {
+            let more = check.evidence.len().saturating_sub(EVIDENCE_LINES);
+            for line in check.evidence.iter().skip(more).filter(|line| !message.contains(line.as_str())) {
+                let _ = writeln!(out, "          | {line}");
+            }
+        }
+    }
+    for warning in &target.warnings {
+        let _ = writeln!(out, "  warning {warning}");
     }
 }
 
@@ -96,6 +136,10 @@ fn failure(out: &mut String, who: &str, outcome: &Outcome, stage: Option<&StageR
             if matches!(outcome, Outcome::Skipped { .. }) { "skipped" } else { who }
         );
     }
+    hint(out, outcome);
+}
+
+fn hint(out: &mut String, outcome: &Outcome) {
     if let Some(hint) = outcome.hint() {
         let _ = writeln!(out, "  hint: {hint}");
     }

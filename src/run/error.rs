@@ -1,6 +1,9 @@
+use std::path::PathBuf;
+
 use crate::archive::ArchiveError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
+use crate::model::Format;
 use crate::source::SourceError;
 use crate::support::Hint;
 use crate::support::fs::FsError;
@@ -24,6 +27,20 @@ pub enum RunError {
     /// A folder of ours cannot be used.
     #[error(transparent)]
     Fs(#[from] FsError),
+    /// A file that was named as a package is none.
+    #[error("{} is not the name of a {format} package", path.display())]
+    NoPackage {
+        /// The file.
+        path: PathBuf,
+        /// What packages of the target are.
+        format: Format,
+    },
+    /// Two files with one name cannot be installed together.
+    #[error("two files are called {name}")]
+    SameName {
+        /// The name.
+        name: String,
+    },
     /// The user or the system asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -33,7 +50,7 @@ impl RunError {
     /// The process's exit code: 2 for bad input, 3 for infrastructure, 130 for an interruption.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => 2,
+            Self::Config(_) | Self::NoPackage { .. } | Self::SameName { .. } => 2,
             Self::Source(
                 SourceError::NoGitCommand(_)
                 | SourceError::GitCommand { .. }
@@ -64,6 +81,12 @@ impl Hint for RunError {
             Self::Engine(error) => error.hint(),
             Self::Archive(error) => error.hint(),
             Self::Fs(error) => error.hint(),
+            Self::NoPackage { format, .. } => {
+                format!(
+                    "name binary packages for users, which end in .{format}; leave debug and source packages out"
+                )
+            }
+            Self::SameName { .. } => "name each package once".to_owned(),
             Self::Interrupted => "run it again; what was finished is reused".to_owned(),
         }
     }

@@ -34,6 +34,11 @@ impl Folders {
         self.cache.join("git")
     }
 
+    /// The folder of what is installed in images.
+    pub fn package_lists(&self) -> PathBuf {
+        self.cache.join("packages")
+    }
+
     fn work(&self) -> PathBuf {
         self.cache.join("work")
     }
@@ -48,9 +53,14 @@ impl Folders {
         Ok(scratch)
     }
 
+    /// The folder in which every run has a folder of its logs, named by the run's id.
+    pub fn runs(&self) -> PathBuf {
+        self.state.join("runs")
+    }
+
     /// The folder of a run's logs. The oldest runs' logs go.
     pub fn logs(&self, run: &RunId) -> Result<PathBuf, FsError> {
-        let all = self.state.join("runs");
+        let all = self.runs();
         let folder = all.join(run.as_str());
         fs::create_dir_all(&folder).at("create", &folder)?;
         let mut runs: Vec<PathBuf> =

@@ -5,9 +5,11 @@
 
 mod doctor;
 mod error;
+mod files;
 mod folders;
 mod prepared;
 mod preview;
+mod previous;
 mod request;
 mod source;
 mod target;
@@ -22,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use doctor::{Finding, Health, examine};
 pub use error::RunError;
+pub use files::{VerifyFiles, verify_files};
 pub use folders::{Folders, Swept, sweep};
 pub use preview::{Preview, TargetPreview, preview};
 pub use request::Request;
@@ -32,7 +35,9 @@ use crate::model::{
     EngineRecord, Event, InfraReason, Outcome, RunId, RunRecord, Stage, TargetRecord, ToolRecord,
 };
 use crate::sandbox::reap;
-use crate::stage::{BaseChoice, Contents, ImageStore, Recorder, Reporter, Workshop, archive};
+use crate::stage::{
+    BaseChoice, Contents, ImageStore, MirrorLists, PackageLists, Recorder, Reporter, Workshop, archive,
+};
 
 /// Runs a pipeline. The result says what happened, also when nothing was built; an error means that no run began.
 pub async fn execute(
@@ -45,7 +50,7 @@ pub async fn execute(
     let engine = request.engine.info().await?;
     let scratch = request.folders.scratch()?;
     let shop = open_shop(&request, started, scratch.path(), Reporter::new(events), cancel)?;
-    clean_up(&request, &shop).await?;
+    clean_up_after(&request.folders, &shop).await?;
 
     let source = source::source(&shop, &request).await?;
     let targets: Vec<_> = request.pipeline.targets.iter().map(|target| target.name.clone()).collect();
@@ -117,7 +122,9 @@ fn open_shop(
     cancel: CancellationToken,
 ) -> Result<Workshop, RunError> {
     let (engine, archive) = (request.engine.clone(), request.archive.clone());
-    open_shop_for(engine, archive, request.base.clone(), &request.folders, (now, scratch), reporter, cancel)
+    let (base, place) = (request.base.clone(), (now, scratch));
+    let shop = open_shop_for(engine, archive, base, &request.folders, place, reporter, cancel)?;
+    Ok(Workshop { init: request.init, ..shop })
 }
 
 fn open_shop_for(
@@ -138,6 +145,8 @@ fn open_shop_for(
         engine,
         archive,
         images: ImageStore::default(),
+        lists: MirrorLists::default(),
+        package_lists: PackageLists::in_folder(folders.package_lists()),
         base,
         reporter,
         cancel,
@@ -145,13 +154,14 @@ fn open_shop_for(
         logs,
         // Every target gets all cores: the kernel shares them better than a guess would.
         build_jobs: cores,
+        init: true,
     })
 }
 
 /// Removes what dead runs left, so that nothing piles up where nobody calls `packhold clean`.
-async fn clean_up(request: &Request, shop: &Workshop) -> Result<(), RunError> {
-    let reaped = reap(request.engine.as_ref()).await?;
-    let swept = sweep(&request.folders, &request.archive)?;
+async fn clean_up_after(folders: &Folders, shop: &Workshop) -> Result<(), RunError> {
+    let reaped = reap(shop.engine.as_ref()).await?;
+    let swept = sweep(folders, &shop.archive)?;
     if reaped.containers + swept.folders > 0 {
         shop.reporter.warn(format!(
             "removed what dead runs left: {} containers, {} temporary folders",

@@ -28,6 +28,8 @@ pub struct Request {
     pub jobs: usize,
     /// Whether builds and verifications are done although they were done before.
     pub rebuild: bool,
+    /// Whether a container may get the privileges that an init system needs.
+    pub init: bool,
     /// Where caches and logs are.
     pub folders: Folders,
 }

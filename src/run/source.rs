@@ -1,7 +1,9 @@
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use super::previous::archived_commits;
 use super::{Request, RunError};
 use crate::config::{TargetSection, VersionSection};
 use crate::model::SourceRecord;
@@ -17,6 +19,8 @@ pub(super) struct Source {
     /// Target by target, in the pipeline's order.
     pub packaging: Vec<Packaging>,
     pub warnings: Vec<String>,
+    /// Commits of archived runs of the package that are in the history of this one.
+    pub ancestors: BTreeSet<String>,
 }
 
 /// Finds and exports the commit.
@@ -36,6 +40,7 @@ pub(super) async fn source(shop: &Workshop, request: &Request) -> Result<Source,
         targets: request.pipeline.targets.clone(),
         cache: request.folders.repositories(),
         tar: shop.scratch.join("source.tar"),
+        archived: archived_commits(&request.archive, &request.pipeline.name)?,
     };
     let task = tokio::task::spawn_blocking(move || export(&asked));
     tokio::select! {
@@ -58,6 +63,7 @@ struct Asked {
     targets: Vec<TargetSection>,
     cache: PathBuf,
     tar: PathBuf,
+    archived: BTreeSet<String>,
 }
 
 fn export(asked: &Asked) -> Result<Source, RunError> {
@@ -79,6 +85,12 @@ fn export(asked: &Asked) -> Result<Source, RunError> {
             }
         }
         packaging.push(found);
+    }
+    let mut ancestors = BTreeSet::new();
+    for archived in &asked.archived {
+        if repository.is_in_history(archived, &commit)? {
+            ancestors.insert(archived.clone());
+        }
     }
     let dirty = repository.is_dirty()?;
     let mut warnings = Vec::new();
@@ -102,6 +114,7 @@ fn export(asked: &Asked) -> Result<Source, RunError> {
         },
         packaging,
         warnings,
+        ancestors,
     })
 }
 

@@ -1,18 +1,20 @@
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
 use super::prepared::SharedPrepare;
+use super::previous::{files, previous};
 use super::source::Source;
 use super::{Request, RunError, builder_of};
-use crate::config::{SmokeCommand, TargetSection};
-use crate::model::{Digest, InfraReason, Outcome, Stage, TargetName, TargetRecord};
-use crate::plan::{BuildInputs, TargetPlan, build_key, plan_target, verify_key};
+use crate::config::{Builder, TargetSection, VerifySection};
+use crate::model::{Digest, InfraReason, Outcome, Stage, TargetRecord};
+use crate::plan::{BuildInputs, TargetPlan, VerifyInputs, build_key, plan_target, verify_key};
 use crate::stage::{
     Built, DepsRequest, Recorder, StageResult, TargetImages, Verified, VerifyRequest, Workshop, build, deps,
-    reuse_build, reuse_verify, verify,
+    environment, reuse_build, reuse_verify, verify,
 };
 use crate::support::Hint;
 
@@ -25,20 +27,11 @@ pub(super) async fn run(
     prepared: &SharedPrepare<'_>,
     permits: &Semaphore,
 ) -> (TargetRecord, Option<PathBuf>) {
-    let mut record = TargetRecord {
-        target: section.name.clone(),
-        outcome: Outcome::Passed,
-        package_version: String::new(),
-        stages: Vec::new(),
-        artifacts: Vec::new(),
-        checks: Vec::new(),
-        images: Vec::new(),
-        build_key: None,
-        verify_key: None,
-    };
+    let mut record = TargetRecord::of(section.name.clone());
     let mut folder = None;
     let _permit = permits.acquire().await;
-    let mut work = Work { shop, request, source, prepared, record: &mut record, folder: &mut folder };
+    let mut work =
+        Work { shop, request, source, prepared, permits, record: &mut record, folder: &mut folder };
     // A defect of ours in one target must not take the others along.
     let ended = AssertUnwindSafe(work.all(section)).catch_unwind().await;
     record.outcome = match ended {
@@ -59,6 +52,7 @@ struct Work<'a> {
     request: &'a Request,
     source: &'a Source,
     prepared: &'a SharedPrepare<'a>,
+    permits: &'a Semaphore,
     record: &'a mut TargetRecord,
     folder: &'a mut Option<PathBuf>,
 }
@@ -145,24 +139,56 @@ impl Work<'_> {
     }
 
     async fn verify(&mut self, plan: &TargetPlan, images: &TargetImages, built: &Built) -> StageResult<()> {
-        let pipeline = &self.request.pipeline;
         let target = &plan.section.name;
-        let smoke: Vec<&SmokeCommand> = pipeline.smoke.iter().filter(|smoke| is_for(smoke, target)).collect();
-        let wanted = &pipeline.verify_packages;
-        let key = verify_key(&plan.builder, images.base.id, &built.artifacts, wanted, &smoke);
-        self.record.verify_key = Some(key);
+        let section = self.request.pipeline.verify.for_target(target);
         let mut recorder = Recorder::start(self.shop, Some(target), Stage::Verify);
+        let found = self.further_builders(&section).and_then(|others| {
+            let previous = previous(self.request, self.source, target)?;
+            Ok((others, previous))
+        });
+        let (others, previous) = match found {
+            Ok(found) => found,
+            Err(outcome) => return self.finish(recorder, Err(outcome)),
+        };
+        let before: Vec<Digest> =
+            previous.iter().flat_map(|previous| &previous.packages).map(|file| file.digest).collect();
+        let key = verify_key(VerifyInputs {
+            builder: &plan.builder,
+            image: images.base.id,
+            others: &others,
+            artifacts: &built.artifacts,
+            previous: &before,
+            section: &section,
+            init: self.request.init,
+        });
+        self.record.verify_key = Some(key);
         if let Some(result) = self.reuse_checks(&mut recorder, key).await {
             return self.finish(recorder, result);
         }
-        let request = VerifyRequest { plan, tree: &self.source.tree, images, built, wanted, smoke: &smoke };
+        let env = environment(&plan.package, target, Some((plan, &self.source.tree)));
+        let request = VerifyRequest {
+            name: target,
+            builder: &plan.builder,
+            base: &images.base,
+            others: &others,
+            packages: &files(&built.artifacts, built.folder.as_deref()),
+            expected: Some(&plan.version.full),
+            previous: previous.as_ref(),
+            section: &section,
+            env: &env,
+        };
         let mut verified = Verified::default();
-        let result = verify(self.shop, &mut recorder, request, &mut verified).await;
-        self.record.checks = verified.checks;
-        for artifact in &mut self.record.artifacts {
-            artifact.package = verified.identities.remove(&artifact.name);
-        }
+        let result = verify(self.shop, &mut recorder, request, self.permits, &mut verified).await;
+        self.record.take(verified.checks, verified.warnings, verified.identities);
         self.finish(recorder, result)
+    }
+
+    fn further_builders(&self, section: &VerifySection) -> StageResult<Vec<Arc<Builder>>> {
+        let load = |name: &String| {
+            builder_of(self.request, name)
+                .map_err(|error| Outcome::Broken { message: error.to_string(), hint: error.hint() })
+        };
+        section.images.iter().map(load).collect()
     }
 
     async fn reuse_checks(&mut self, recorder: &mut Recorder, key: Digest) -> Option<StageResult<()>> {
@@ -171,15 +197,13 @@ impl Work<'_> {
         }
         match reuse_verify(self.shop, recorder, key).await {
             Ok(None) => None,
-            Ok(Some(checks)) => {
-                self.record.checks = checks;
+            Ok(Some(before)) => {
+                let identities = before.artifacts.into_iter();
+                let identities = identities.filter_map(|file| Some((file.name, file.package?))).collect();
+                self.record.take(before.checks, before.warnings, identities);
                 Some(Ok(()))
             }
             Err(outcome) => Some(Err(outcome)),
         }
     }
-}
-
-fn is_for(smoke: &SmokeCommand, target: &TargetName) -> bool {
-    smoke.only.is_empty() || smoke.only.contains(target)
 }

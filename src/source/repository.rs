@@ -142,6 +142,17 @@ impl Repository {
         .into()
     }
 
+    /// Whether the commit with the id `ancestor` is in the history of `commit`, or is that commit. An id that the
+    /// repository does not have is in no history.
+    pub fn is_in_history(&self, ancestor: &str, commit: &Commit) -> Result<bool> {
+        let found = git2::Oid::from_str(ancestor).ok().filter(|id| self.git.find_commit(*id).is_ok());
+        let Some(found) = found else { return Ok(false) };
+        let own = self.lookup(commit)?.id();
+        let within = self.git.graph_descendant_of(own, found);
+        let within = within.map_err(SourceError::git("walk the history of", &self.location()))?;
+        Ok(own == found || within)
+    }
+
     /// True when the working directory holds changes or new files that are not committed (ignored files do not count).
     /// A bare or fetched repository is never dirty.
     pub fn is_dirty(&self) -> Result<bool> {

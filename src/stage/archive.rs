@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use super::streams::{blocking, read};
 use super::{Recorder, StageResult, Workshop, infrastructure};
 use crate::archive::{ArchiveError, FileRole, RunFile};
-use crate::model::{Artifact, Digest, ImageRecord, RunRecord, StageRecord, TargetName};
+use crate::model::{Artifact, Digest, ImageRecord, ImageRole, RunRecord, StageRecord, TargetName};
 
 /// What a run's files are, beside what its record says.
 #[derive(Clone, Debug)]
@@ -29,7 +29,9 @@ pub async fn archive(
     contents: Contents,
 ) -> StageResult<Digest> {
     let stage = recorder.stage();
-    let images: Vec<ImageRecord> = if contents.images { record.images.clone() } else { Vec::new() };
+    // The images of verify are made of the base image again when they are needed; a rebuild needs none of them.
+    let kept = record.images.iter().filter(|image| contents.images && image.role != ImageRole::Verify);
+    let images: Vec<ImageRecord> = kept.cloned().collect();
     for image in &images {
         store_image(shop, recorder, image).await?;
     }

@@ -72,17 +72,6 @@ pub(super) async fn ensure_deps_loaded(
     ensure_loaded(shop, recorder, wanted, &images.deps).await
 }
 
-/// Loads the base image into the engine if it is only in the archive.
-pub(super) async fn ensure_base_loaded(
-    shop: &Workshop,
-    recorder: &mut Recorder,
-    builder: &Builder,
-    images: &TargetImages,
-) -> StageResult<()> {
-    let wanted = Wanted { builder, role: ImageRole::Base, key: images.base.key };
-    ensure_loaded(shop, recorder, wanted, &images.base).await
-}
-
 async fn deps_image(
     shop: &Workshop,
     recorder: &mut Recorder,

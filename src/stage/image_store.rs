@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::diagnose::Infrastructure;
 use super::environment::{container_limits, put_scripts, script, watch};
+use super::mirror_lists::put_lists;
 use super::streams::{blocking, written};
 use super::{Recorder, StageResult, Workshop, infrastructure};
 use crate::archive::Archive;
@@ -65,7 +66,7 @@ impl Wanted<'_> {
     }
 
     /// The name of a container that makes it.
-    fn container(&self) -> String {
+    pub fn container(&self) -> String {
         format!("{}-{}", self.builder.name, self.role)
     }
 }
@@ -217,14 +218,19 @@ pub(super) async fn list_packages(
     wanted: Wanted<'_>,
     image: &ImageInfo,
 ) -> StageResult<Vec<InstalledPackage>> {
-    let spec = install_spec(shop, wanted, image.id);
+    if let Some(known) = shop.package_lists.get(image.id, wanted.builder) {
+        return Ok(known);
+    }
+    let spec = install_spec(shop, &wanted.container(), image.id);
     let stage = recorder.stage();
-    scope(&shop.engine, spec, &shop.cancel, |sandbox| async move {
+    let listed = scope(&shop.engine, spec, &shop.cancel, |sandbox| async move {
         put_scripts(&sandbox, wanted.builder).await.map_err(|e| infrastructure(stage, &e))?;
         packages_in(recorder, &sandbox, wanted.builder).await
     })
     .await
-    .map_err(|e| infrastructure(stage, &e))?
+    .map_err(|e| infrastructure(stage, &e))??;
+    shop.package_lists.keep(image.id, wanted.builder, &listed);
+    Ok(listed)
 }
 
 async fn packages_in(
@@ -265,10 +271,10 @@ async fn packages_in(
 }
 
 /// A sandbox that installs packages into an image.
-pub(super) fn install_spec(shop: &Workshop, wanted: Wanted<'_>, image: Digest) -> SandboxSpec {
+pub(super) fn install_spec(shop: &Workshop, name: &str, image: Digest) -> SandboxSpec {
     SandboxSpec {
         image,
-        name: wanted.container(),
+        name: name.to_owned(),
         privileges: Privileges::Install,
         limits: container_limits(&StageLimits::default()),
         run: shop.run.to_string(),
@@ -290,9 +296,13 @@ where
     let stage = recorder.stage();
     let infra = |error| infrastructure(stage, &error);
     let origin = Origin::Built { from: from.id };
-    let (image, packages) =
-        scope(&shop.engine, install_spec(shop, wanted, from.id), &shop.cancel, |sandbox| async move {
+    let (image, packages) = scope(
+        &shop.engine,
+        install_spec(shop, &wanted.container(), from.id),
+        &shop.cancel,
+        |sandbox| async move {
             put_scripts(&sandbox, wanted.builder).await.map_err(infra)?;
+            put_lists(shop, recorder, wanted.builder, from.id, &sandbox).await?;
             let (recorder, worked) = work(recorder, sandbox.clone()).await;
             worked?;
             let packages = packages_in(recorder, &sandbox, wanted.builder).await?;
@@ -311,9 +321,11 @@ where
             };
             let image = sandbox.commit(&commit).await.map_err(infra)?;
             Ok((image, packages))
-        })
-        .await
-        .map_err(infra)??;
+        },
+    )
+    .await
+    .map_err(infra)??;
+    shop.package_lists.keep(image.id, wanted.builder, &packages);
     let record = record_of(wanted, &image, origin, "built", packages);
     shop.images.remember(&record);
     Ok(record)

@@ -19,7 +19,7 @@ pub async fn probe(shop: &Workshop, builder: &Builder) -> Option<Result<(), Stri
         return None;
     }
     let mut recorder = Recorder::start(shop, None, Stage::Deps);
-    let spec = install_spec(shop, wanted, id);
+    let spec = install_spec(shop, &wanted.container(), id);
     let tried = scope(&shop.engine, spec, &shop.cancel, |sandbox| async move {
         put_scripts(&sandbox, builder).await.map_err(|e| e.to_string())?;
         let command = script(builder, "doctor.sh", &[], BTreeMap::new());

@@ -34,6 +34,8 @@ pub struct Recorder {
     steps: Vec<StepRecord>,
     reused: Option<String>,
     log_path: PathBuf,
+    /// Of a branch, the log that its own will be part of.
+    joins: Option<PathBuf>,
     log: Option<Hasher<File>>,
     tail: Vec<u8>,
     line: Vec<u8>,
@@ -67,6 +69,7 @@ impl Recorder {
             steps: Vec::new(),
             reused: None,
             log_path: shop.logs.join(format!("{owner}.{stage}.log")),
+            joins: None,
             log: None,
             tail: Vec::new(),
             line: Vec::new(),
@@ -79,9 +82,9 @@ impl Recorder {
         self.stage
     }
 
-    /// The path of the stage's log.
+    /// The path of the stage's log, which is whole when the stage has ended.
     pub fn log_path(&self) -> &std::path::Path {
-        &self.log_path
+        self.joins.as_deref().unwrap_or(&self.log_path)
     }
 
     /// The end of what the last step printed.
@@ -158,6 +161,59 @@ impl Recorder {
         if result.end.succeeded() { Ok(()) } else { Err(diagnose::step(self, title, &result, watch)) }
     }
 
+    /// A recorder for work that runs beside others of the same stage. Its steps and its log come to this one with
+    /// [`Recorder::join`], so that a stage's log is never mixed.
+    pub fn branch(&self, name: &str) -> Self {
+        Self {
+            reporter: self.reporter.clone(),
+            target: self.target.clone(),
+            stage: self.stage,
+            started: Timestamp::now(),
+            start: Instant::now(),
+            steps: Vec::new(),
+            reused: None,
+            log_path: self.log_path.with_extension(format!("{name}.log")),
+            joins: Some(self.log_path().to_owned()),
+            log: None,
+            tail: Vec::new(),
+            line: Vec::new(),
+            shown: Shown::default(),
+        }
+    }
+
+    /// Takes over the steps and the log of a branch that has ended.
+    pub async fn join(&mut self, mut branch: Self) -> StageResult<()> {
+        branch.flush_line();
+        let offset = self.log.as_ref().map_or(0, Hasher::bytes);
+        self.steps.extend(
+            branch.steps.into_iter().map(|step| StepRecord { log_offset: step.log_offset + offset, ..step }),
+        );
+        if let Some(what) = branch.reused {
+            self.reuse(what);
+        }
+        if branch.log.take().is_none() {
+            return Ok(());
+        }
+        let taken = self.take_log(&branch.log_path);
+        taken.map_err(|error| diagnose::log_failed(self, error))
+    }
+
+    /// Moves the bytes of another log to the end of this one.
+    fn take_log(&mut self, path: &std::path::Path) -> std::io::Result<()> {
+        let mut from = File::open(path)?;
+        std::io::copy(&mut from, self.opened()?)?;
+        std::fs::remove_file(path)
+    }
+
+    fn opened(&mut self) -> std::io::Result<&mut Hasher<File>> {
+        if self.log.is_none() {
+            let file =
+                File::create(&self.log_path).at("create", &self.log_path).map_err(|error| error.source)?;
+            self.log = Some(Hasher::around(file));
+        }
+        self.log.as_mut().ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    }
+
     /// Ends the stage.
     pub fn finish(mut self, outcome: Outcome) -> StageRecord {
         self.flush_line();
@@ -187,14 +243,7 @@ impl Recorder {
     }
 
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        if self.log.is_none() {
-            let file =
-                File::create(&self.log_path).at("create", &self.log_path).map_err(|error| error.source)?;
-            self.log = Some(Hasher::around(file));
-        }
-        if let Some(log) = &mut self.log {
-            log.write_all(bytes)?;
-        }
+        self.opened()?.write_all(bytes)?;
         self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL)..]);
         if self.tail.len() > 2 * TAIL {
             self.tail.drain(..self.tail.len() - TAIL);

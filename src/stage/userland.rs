@@ -34,18 +34,14 @@ pub struct BaseChoice {
 }
 
 /// The base image of a builder.
-pub(super) async fn base(
-    shop: &Workshop,
-    recorder: &mut Recorder,
-    builder: &Builder,
-) -> StageResult<ImageRecord> {
+pub async fn base(shop: &Workshop, recorder: &mut Recorder, builder: &Builder) -> StageResult<ImageRecord> {
     let userland = userland(shop, recorder, builder).await?;
     if !builder.has("base.sh") {
         return Ok(userland);
     }
     let wanted = Wanted { builder, role: ImageRole::Base, key: base_key(builder, userland.id) };
     let from = Wanted { builder, role: ImageRole::Base, key: userland.key };
-    scripted(shop, recorder, wanted, from, &userland, "base.sh", "make the base image").await
+    scripted(shop, recorder, wanted, from, &userland, "base.sh", &[], "make the base image").await
 }
 
 /// The builder image of a builder, made from its base image.
@@ -57,17 +53,19 @@ pub(super) async fn builder_image(
 ) -> StageResult<ImageRecord> {
     let wanted = Wanted { builder, role: ImageRole::Builder, key: builder_key(builder, base.id) };
     let from = Wanted { builder, role: ImageRole::Base, key: base.key };
-    scripted(shop, recorder, wanted, from, base, "prepare.sh", "install the packaging tools").await
+    scripted(shop, recorder, wanted, from, base, "prepare.sh", &[], "install the packaging tools").await
 }
 
 /// An image that one script makes of another image.
-async fn scripted(
+#[expect(clippy::too_many_arguments, reason = "each caller says something else with every one of them")]
+pub(super) async fn scripted(
     shop: &Workshop,
     recorder: &mut Recorder,
     wanted: Wanted<'_>,
     from_wanted: Wanted<'_>,
     from: &ImageRecord,
     name: &str,
+    arguments: &[&str],
     title: &str,
 ) -> StageResult<ImageRecord> {
     let _held = shop.images.lock(wanted.key).await;
@@ -77,7 +75,7 @@ async fn scripted(
     ensure_loaded(shop, recorder, from_wanted, from).await?;
     let builder = wanted.builder;
     derive(shop, recorder, wanted, from, |recorder, sandbox| async move {
-        let command = script(builder, name, &[], BTreeMap::new());
+        let command = script(builder, name, arguments, BTreeMap::new());
         let limits = StageLimits::default();
         let result = match recorder.step(&sandbox, title, &command, &watch(&limits)).await {
             Ok(result) if result.end.succeeded() => Ok(()),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{BaseChoice, ImageStore, Reporter};
+use super::{BaseChoice, ImageStore, MirrorLists, PackageLists, Reporter};
 use crate::archive::Archive;
 use crate::engine::Engine;
 use crate::model::RunId;
@@ -19,6 +19,10 @@ pub struct Workshop {
     pub archive: Archive,
     /// The images that are known, and how base images are obtained.
     pub images: ImageStore,
+    /// What is installed in images that were looked at before.
+    pub package_lists: PackageLists,
+    /// The mirror's package lists.
+    pub lists: MirrorLists,
     /// What the user says about base images.
     pub base: BaseChoice,
     /// Where events go.
@@ -31,6 +35,8 @@ pub struct Workshop {
     pub logs: PathBuf,
     /// Number of parallel jobs that a build may start.
     pub build_jobs: usize,
+    /// Whether a container may get the privileges that an init system needs.
+    pub init: bool,
 }
 
 /// A commit and its exported source tree.

@@ -65,6 +65,39 @@ fn the_same_commit_in_two_clones_gives_bit_identical_packages() {
     restores(&place, id, &digests.0);
 }
 
+#[test]
+fn a_release_is_upgraded_from_the_one_that_was_archived_before_it() {
+    let place = Workplace::without_repository();
+    demo_repository(&place.path("demo"));
+    let source = place.path("demo").display().to_string();
+    let arguments = ["demo", "--source", &source, "--target", "debian-12/deb", "--commit"];
+    let run = |commit: &str| {
+        let finished = place.run(&[&arguments[..], &[commit]].concat());
+        assert_eq!(finished.exit, 0, "{:#}", finished.record()["targets"]);
+        finished.record()["targets"][0]["checks"].as_array().unwrap().clone()
+    };
+    let of = |checks: &[Value], scenario: &str| -> Vec<Value> {
+        checks.iter().filter(|check| check["scenario"] == scenario).cloned().collect()
+    };
+    let first = of(&run("v1.0.0"), "upgrade");
+    let why = "no earlier release of this target is archived";
+    assert!(matches!(&first[..], [check] if check["outcome"]["why"] == why), "{first:#?}");
+    let checks = run("v1.1.0");
+    let passed = |check: &Value| check["outcome"]["state"] == "passed";
+    let upgrade = of(&checks, "upgrade");
+    for wanted in [
+        "upgrade from the release before",
+        "configuration that the administrator changed survives",
+        "configuration that nobody changed is that of the new release",
+        "data survives",
+        "services run the new program",
+    ] {
+        assert!(upgrade.iter().any(|c| c["check"] == wanted && passed(c)), "{wanted}: {upgrade:#?}");
+    }
+    let service = of(&checks, "service");
+    assert!(!service.is_empty() && service.iter().all(passed), "{service:#?}");
+}
+
 /// What is archived comes back: artifacts as files, and an image in the engine under a chosen name.
 fn restores(place: &Workplace, run: &str, digests: &[(String, String, String)]) {
     let dest = place.path("restored");
