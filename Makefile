@@ -3,7 +3,7 @@
 .PHONY: demo test lint unit real
 
 # Tests that need a container engine.
-REAL = binary(real) or binary(agents) or binary(engine_conformance) or binary(docker_engine)
+REAL = binary(real) or binary(agents) or binary(catalogue) or binary(engine_conformance) or binary(docker_engine)
 
 # Builds and archives the demo agent, from nothing.
 demo:
@@ -23,7 +23,8 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
-	shellcheck .ci/*.sh .ci/run builders/*/*.sh tests/fixtures/*.sh tests/fixtures/demo-agent/*.sh
+	shellcheck .ci/*.sh .ci/run builders/*/*.sh tests/fixtures/*.sh tests/fixtures/demo-agent/*.sh \
+		tests/fixtures/catalogue/*.sh tests/fixtures/catalogue/*/*.sh
 	cargo deny check bans licenses sources
 
 # Hermetic tests: seconds.
@@ -33,4 +34,5 @@ unit:
 # Tests on a real engine; they share the images that the demo made.
 real:
 	tests/fixtures/fetch-sources.sh target/sources
+	tests/fixtures/catalogue/make.sh target/catalogue
 	cargo nextest run --locked -E '$(REAL)'
