@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint unit real
+.PHONY: demo test lint unit real bench-piuparts
 
 # Tests that need a container engine.
 REAL = binary(real) or binary(agents) or binary(catalogue) or binary(engine_conformance) or binary(docker_engine)
@@ -36,3 +36,9 @@ real:
 	tests/fixtures/fetch-sources.sh target/sources
 	tests/fixtures/catalogue/make.sh target/catalogue
 	cargo nextest run --locked -E '$(REAL)'
+
+# The table of what piuparts and Packhold find, and in what time: an hour.
+bench-piuparts:
+	.ci/setup.sh bench
+	cargo build --locked
+	.ci/bench-piuparts.sh tests/fixtures/catalogue/PIUPARTS.md

@@ -4,6 +4,7 @@
 #
 #   .ci/setup.sh          what a run needs
 #   .ci/setup.sh test     and what the tests need
+#   .ci/setup.sh bench    and what the benchmarks compare with
 set -euo pipefail
 
 retry() {
@@ -79,5 +80,8 @@ if [ "${1-}" = test ]; then
         echo "setup: installing cargo-deny with cargo"
         retry cargo install --locked --debug cargo-deny
     }
+fi
+if [ "${1-}" = bench ]; then
+    install_packages dpkg-dev piuparts rpm
 fi
 [ -n "${DOCKER_HOST-}" ] || start_docker
