@@ -19,6 +19,10 @@
 //! | deps image | builder image + build dependencies; the build runs in it with the network off |
 //! | stage | source → prepare (once, shared) → deps → build → verify → archive ([`model::Stage`]) |
 //! | step | one command that ran in a container ([`model::StepRecord`]) |
+//! | scenario | what verify puts packages through: install, upgrade, purge … ([`model::Scenario`]) |
+//! | check | one thing that verify looked at, with its outcome and what shows it ([`model::Check`]) |
+//! | exception | what a pipeline accepts although it is found, with a reason ([`config::Exception`]) |
+//! | verify image | base image + what the packages need of others; or + an init system, or the distro's lint |
 //! | artifact | a file that a build left ([`model::Artifact`]) |
 //! | run | one execution of a pipeline for one commit ([`model::RunId`]) |
 //! | run record | the one document that says what happened; every view is drawn from it ([`model::RunRecord`]) |
@@ -53,8 +57,8 @@
 //!
 //! [`run::execute`] exports the commit, and works on the targets side by side. For each it finds or makes three images
 //! by their keys, first in the engine's store, then in the archive, else by making them: base, builder, deps. The build runs in the deps image as an
-//! ordinary user with no network and no capabilities; its artifacts are taken out as a tar that is treated as hostile. They are
-//! installed, tried and removed in a fresh container of the base image. What was built or verified under the same key before is
+//! ordinary user with no network and no capabilities; its artifacts are taken out as a tar that is treated as hostile. They go
+//! through scenarios in fresh containers of verify images: chains of those that share a start, side by side. What was built or verified under the same key before is
 //! taken from the archive. At the end everything becomes visible in the archive at once.
 //!
 //! Nothing of the host is ever mounted into a container: sources go in and artifacts come out as streams.
