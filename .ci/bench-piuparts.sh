@@ -19,7 +19,15 @@ command -v piuparts >/dev/null || { echo "bench-piuparts: install piuparts first
 
 work=$(mktemp -d)
 chmod 755 "$work"
-trap 'rm -rf "$work"' EXIT
+
+# A piuparts that was ended by force leaves its mounts, through which nothing must be removed.
+clean_up() {
+    awk -v below="$work/" 'index($2, below) == 1 { print $2 }' /proc/self/mounts | sort -r | while read -r mount; do
+        umount "$mount" || umount --lazy "$mount"
+    done
+    rm -rf --one-file-system "$work"
+}
+trap clean_up EXIT
 mkdir -p "$out.logs" "$work/tmp" "$work/rows"
 export PACKHOLD_ARCHIVE=$work/archive XDG_STATE_HOME=$work/state
 
