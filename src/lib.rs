@@ -45,7 +45,7 @@
 //! 3 sandbox/         one disposable container as a scope: limits, time-outs; always removed
 //! 3 plan/            pure: what is built from what, and under which key
 //! 2 engine/          trait Engine + docker, fake, conformance; own types only
-//! 2 archive/         layout, blobs, index, import and export, verify, restore; FORMAT.md is its specification
+//! 2 archive/         layout, blobs, index, import and export, verify, prune, restore; FORMAT.md is its specification
 //! 2 source/          commit → deterministic tar; version from tags or packaging
 //! 2 config/          pipelines and builders: parse, check, errors with file:line and a hint
 //! 2 report/          pure functions from the run record to text

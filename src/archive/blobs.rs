@@ -37,6 +37,7 @@ enum Sink {
 /// A complete blob that is not visible yet; dropped, it leaves nothing behind.
 pub(super) struct StagedBlob<'a> {
     layout: &'a Layout,
+    workspace: &'a Workspace,
     pub(super) digest: Digest,
     pub(super) size: u64,
     temp: Option<TempFile>,
@@ -58,6 +59,9 @@ impl<'a> BlobWriter<'a> {
         workspace: &'a Workspace,
         likely: Option<PathBuf>,
     ) -> Result<Self, FsError> {
+        // What is compared with must not be pruned before something refers to it.
+        let name = |path: &PathBuf| Digest::from_hex(path.file_name()?.to_str()?).ok();
+        workspace.hold(&likely.as_ref().filter(|path| path.exists()).and_then(name))?;
         let known = likely.and_then(|path| Some(Sink::Same { known: File::open(&path).ok()?, path }));
         let sink = match known {
             Some(same) => same,
@@ -106,14 +110,28 @@ impl<'a> BlobWriter<'a> {
         if let Sink::Same { known, path } = &mut self.sink {
             let whole = known.read(&mut [0]).is_ok_and(|more| more == 0);
             if whole && *path == self.layout.blob(&digest) {
-                return Ok(StagedBlob { layout: self.layout, digest, size, temp: None, replace: false });
+                return Ok(StagedBlob {
+                    layout: self.layout,
+                    workspace: self.workspace,
+                    digest,
+                    size,
+                    temp: None,
+                    replace: false,
+                });
             }
             self.divert_at(size)?;
         }
         let Sink::Temp { file, temp } = self.sink else { unreachable!("diverted above") };
         file.sync_all().at("write", &temp.0)?;
         let replace = self.differs_from.is_some_and(|path| path == self.layout.blob(&digest));
-        Ok(StagedBlob { layout: self.layout, digest, size, temp: Some(temp), replace })
+        Ok(StagedBlob {
+            layout: self.layout,
+            workspace: self.workspace,
+            digest,
+            size,
+            temp: Some(temp),
+            replace,
+        })
     }
 
     fn divert(&mut self) -> Result<(), FsError> {
@@ -139,6 +157,7 @@ impl StagedBlob<'_> {
     /// does not hold what its name says: then the sound bytes replace it.
     pub(super) fn publish(self) -> Result<(Digest, u64), FsError> {
         let Some(temp) = &self.temp else { return Ok((self.digest, self.size)) };
+        self.workspace.hold([&self.digest])?;
         let path = self.layout.blob(&self.digest);
         let there = fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() == self.size);
         if !there || self.replace {
@@ -293,7 +312,7 @@ mod tests {
         assert!(matches!(error, ArchiveError::Input(_)), "{error}");
         assert!(fixture.blobs().is_empty());
         let workspace = fs::read_dir(fixture.archive.layout().tmp()).unwrap().next().unwrap().unwrap().path();
-        assert_eq!(fs::read_dir(workspace).unwrap().count(), 1, "only the owner's lock");
+        assert_eq!(fs::read_dir(workspace).unwrap().count(), 2, "only the owner's lock and what it holds");
     }
 
     #[test]

@@ -106,6 +106,12 @@ pub(super) fn from_config(layout: &Layout, id: &Digest, bytes: &[u8]) -> Result<
     })
 }
 
+/// The image with this identity.
+pub(super) fn from_id(layout: &Layout, id: &Digest) -> Result<Image> {
+    let config = blobs::read_document(layout, id, "the image's configuration")?;
+    from_config(layout, id, &config)
+}
+
 /// Stores a configuration; its digest is the image's identity.
 pub(super) fn put_config(layout: &Layout, workspace: &Workspace, bytes: &[u8]) -> Result<(Digest, u64)> {
     put_document(layout, workspace, bytes)
@@ -189,11 +195,14 @@ pub(super) struct ImageEntries {
 ///
 /// An image that is listed under the same key keeps its first record: where it came from the first time.
 pub(super) fn prepare(layout: &Layout, workspace: &Workspace, record: &ImageRecord) -> Result<ImageEntries> {
+    workspace.hold(record.layers.iter().chain([&record.id]))?;
     if let Some(listed) = listed(layout, record)? {
+        workspace.hold(
+            [&listed.image, &listed.record].into_iter().filter_map(digest_of).collect::<Vec<_>>().iter(),
+        )?;
         return Ok(listed);
     }
-    let config = blobs::read_document(layout, &record.id, "the image's configuration")?;
-    let image = from_config(layout, &record.id, &config)?;
+    let image = from_id(layout, &record.id)?;
     if !image.layers.iter().map(|layer| &layer.digest).eq(&record.layers) {
         return Err(ArchiveError::Inconsistent {
             what: format!("image {}", record.id.short()),
@@ -278,22 +287,22 @@ impl ImageEntries {
 
 /// The image that was stored last for `key`.
 pub(super) fn find(layout: &Layout, key: &Digest) -> Result<Option<ImageRecord>> {
-    let index = index::read(layout)?;
     let key = key.to_string();
-    let found = index.manifests().iter().rev().find(|entry| {
+    let has_key = |entry: &&Descriptor| {
         describes_artifact(entry, IMAGE_RECORD) && annotation(entry, IMAGE_KEY) == Some(key.as_str())
-    });
-    match found.and_then(digest_of) {
+    };
+    index::look_up(layout, |index| match index.manifests().iter().rev().find(has_key).and_then(digest_of) {
         Some(manifest) => read_record(layout, &manifest).map(Some),
         None => Ok(None),
-    }
+    })
 }
 
 /// Every image record, oldest first.
 pub(super) fn list(layout: &Layout) -> Result<Vec<ImageRecord>> {
-    let index = index::read(layout)?;
-    let records = index.manifests().iter().filter(|entry| describes_artifact(entry, IMAGE_RECORD));
-    records.filter_map(digest_of).map(|manifest| read_record(layout, &manifest)).collect()
+    index::look_up(layout, |index| {
+        let records = index.manifests().iter().filter(|entry| describes_artifact(entry, IMAGE_RECORD));
+        records.filter_map(digest_of).map(|manifest| read_record(layout, &manifest)).collect()
+    })
 }
 
 fn read_record(layout: &Layout, manifest: &Digest) -> Result<ImageRecord> {

@@ -51,6 +51,23 @@ pub(super) fn read(layout: &Layout) -> Result<ImageIndex> {
     }
 }
 
+/// Looks something up. A prune may remove what an index named that was read before it: then the new index is asked.
+pub(super) fn look_up<T>(layout: &Layout, mut find: impl FnMut(&ImageIndex) -> Result<T>) -> Result<T> {
+    let mut index = read(layout)?;
+    loop {
+        match find(&index) {
+            Err(error @ ArchiveError::MissingBlob { .. }) => {
+                let now = read(layout)?;
+                if now == index {
+                    return Err(error);
+                }
+                index = now;
+            }
+            found => return found,
+        }
+    }
+}
+
 /// Changes the index as one step: what `change` leaves in the list becomes visible to readers all at once, or, if it
 /// fails, not at all. Everything that the new list names must be stored before.
 pub(super) fn update<T>(
@@ -58,14 +75,26 @@ pub(super) fn update<T>(
     workspace: &Workspace,
     change: impl FnOnce(&mut Vec<Descriptor>) -> Result<T>,
 ) -> Result<T> {
+    update_under_lock(layout, workspace, |manifests, _| {
+        let result = change(manifests)?;
+        Ok(|| Ok(result))
+    })
+}
+
+/// As [`update`]; what `change` gives is done when the new list is visible, still under the lock.
+pub(super) fn update_under_lock<T, After: FnOnce() -> Result<T>>(
+    layout: &Layout,
+    workspace: &Workspace,
+    change: impl FnOnce(&mut Vec<Descriptor>, &ArchiveLock) -> Result<After>,
+) -> Result<T> {
     // The workspace takes the same lock when it is made, so it comes first.
     let temp = workspace.new_path()?;
-    let _lock = ArchiveLock::take(&layout.lock())?;
+    let lock = ArchiveLock::take(&layout.lock())?;
     let mut index = read(layout)?;
     let mut manifests = index.manifests().clone();
-    let result = change(&mut manifests)?;
+    let after = change(&mut manifests, &lock)?;
     if *index.manifests() == manifests {
-        return Ok(result);
+        return after();
     }
     index.set_manifests(manifests);
     let mut about = index.annotations().clone().unwrap_or_default();
@@ -75,7 +104,7 @@ pub(super) fn update<T>(
     file.write_all(&canonical_json(&index)?).and_then(|()| file.sync_all()).at("write", &temp)?;
     fs::rename(&temp, layout.index()).at("replace", layout.index())?;
     layout::sync_dir(layout.root())?;
-    Ok(result)
+    after()
 }
 
 fn damaged(reason: String) -> ArchiveError {

@@ -30,6 +30,7 @@ pub(super) const RUN_STARTED: &str = "com.packhold.run.started";
 pub(super) const RUN_DURATION: &str = "com.packhold.run.duration-ms";
 pub(super) const RUN_OUTCOME: &str = "com.packhold.run.outcome";
 pub(super) const RUN_TARGETS: &str = "com.packhold.run.targets";
+pub(super) const RUN_RELEASE: &str = "com.packhold.run.release";
 pub(super) const RUN_IMAGES: &str = "com.packhold.run.images";
 pub(super) const BUILD_KEYS: &str = "com.packhold.build-keys";
 pub(super) const VERIFY_KEYS: &str = "com.packhold.verify-keys";
@@ -69,6 +70,16 @@ pub(super) fn annotation<'a>(descriptor: &'a Descriptor, key: &str) -> Option<&'
 
 pub(super) fn manifest_annotation<'a>(manifest: &'a ImageManifest, key: &str) -> Option<&'a str> {
     manifest.annotations().as_ref()?.get(key).map(String::as_str)
+}
+
+/// True when a media type is that of a document that names other blobs: a manifest or an index, of OCI or of Docker.
+pub(super) fn is_document(media_type: &str) -> bool {
+    let kinds = [
+        "application/vnd.oci.image.manifest.",
+        "application/vnd.oci.image.index.",
+        "application/vnd.docker.distribution.manifest.",
+    ];
+    kinds.iter().any(|kind| media_type.starts_with(kind)) && media_type.ends_with("+json")
 }
 
 /// True when the manifest is an artifact of type `wanted`.

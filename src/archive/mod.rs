@@ -14,6 +14,7 @@ mod index;
 mod layout;
 mod lock;
 mod manifest;
+mod prune;
 mod restore;
 mod run;
 #[cfg(test)]
@@ -29,7 +30,9 @@ use std::sync::Arc;
 use blobs::BlobWriter;
 pub use error::{ArchiveError, Result};
 pub use image::{Image, Layer, RootfsSpec};
+use jiff::Timestamp;
 use layout::Layout;
+pub use prune::{KeepPolicy, KeptBecause, PrunePlan, Pruned, PrunedRun};
 pub use restore::RestoredFile;
 pub use run::{FileRole, Run, RunFile, RunSummary, TargetSummary};
 pub use verify::{Problem, ProblemKind, VerifyProgress, VerifyReport};
@@ -150,8 +153,34 @@ impl Archive {
 
     /// The image with this identity, if its configuration and all its layers are there.
     pub fn image(&self, id: &Digest) -> Result<Image> {
-        let config = blobs::read_document(self.layout(), id, "the image's configuration")?;
-        image::from_config(self.layout(), id, &config)
+        image::from_id(self.layout(), id)
+    }
+
+    /// True when all of these blobs are there. Whatever is, stays until this handle is dropped, whoever prunes.
+    pub fn keep<'a>(&self, digests: impl IntoIterator<Item = &'a Digest>) -> Result<bool> {
+        let digests: Vec<&Digest> = digests.into_iter().collect();
+        self.workspace().hold(digests.iter().copied())?;
+        Ok(digests.into_iter().all(|digest| self.has(digest)))
+    }
+
+    /// True when all of the image is there. It stays until this handle is dropped, whoever prunes.
+    pub fn keep_image(&self, id: &Digest) -> Result<bool> {
+        self.workspace().hold([id])?;
+        let Ok(image) = self.image(id) else { return Ok(false) };
+        self.keep(image.layers.iter().map(|layer| &layer.digest))
+    }
+
+    /// What a prune would remove, and why it keeps what it keeps. Nothing is changed.
+    pub fn plan_prune(&self, policy: &KeepPolicy, now: Timestamp) -> Result<PrunePlan> {
+        prune::plan(self.layout(), policy, now)
+    }
+
+    /// Removes the runs that the policy does not keep, the images that no kept run uses, and every blob to which nothing
+    /// refers then and on which no living writer relies. Tells what was removed.
+    ///
+    /// Runs disappear all at once; a crash afterwards leaves blobs to which nothing refers, and the next prune takes them.
+    pub fn prune(&self, policy: &KeepPolicy, now: Timestamp) -> Result<Pruned> {
+        prune::prune(self.layout(), self.workspace(), policy, now)
     }
 
     /// Lists an image, whose blobs must be there, under its key. Idempotent; the first record of an image under a key stays.

@@ -15,8 +15,8 @@ use super::index;
 use super::layout::Layout;
 use super::manifest::{
     Annotations, BUILD_KEYS, FILE_ROLE, FILE_TARGET, RUN, RUN_COMMIT, RUN_DURATION, RUN_ID, RUN_IMAGES,
-    RUN_OUTCOME, RUN_PACKAGE, RUN_RECORD, RUN_STARTED, RUN_TARGETS, RUN_VERSION, VERIFY_KEYS, annotation,
-    annotations, canonical_json, describes_artifact, descriptor, digest_of, manifest_annotation,
+    RUN_OUTCOME, RUN_PACKAGE, RUN_RECORD, RUN_RELEASE, RUN_STARTED, RUN_TARGETS, RUN_VERSION, VERIFY_KEYS,
+    annotation, annotations, canonical_json, describes_artifact, descriptor, digest_of, manifest_annotation,
 };
 use super::workspace::Workspace;
 use crate::model::{Digest, ImageRecord, RunId, RunRecord, Stage, TargetName, TargetRecord};
@@ -141,7 +141,9 @@ pub(super) fn add(
     images: &[ImageRecord],
     files: &[RunFile],
 ) -> Result<Digest> {
+    workspace.hold(files.iter().map(|file| &file.digest))?;
     check(layout, record, files)?;
+    let record_images: Vec<Digest> = images.iter().map(|image| image.id).collect();
     let images =
         images.iter().map(|image| image::prepare(layout, workspace, image)).collect::<Result<Vec<_>>>()?;
     let image_manifests: BTreeSet<Digest> =
@@ -178,6 +180,11 @@ pub(super) fn add(
     let manifest = digest_of(&entry).ok_or_else(|| damaged("a run's manifest", "it has no digest"))?;
 
     index::update(layout, workspace, |index| {
+        // Once more: now nobody can remove what is about to be listed.
+        check(layout, record, files)?;
+        for image in &record_images {
+            image::from_id(layout, image)?;
+        }
         let same_id = |entry: &&Descriptor| run_id(entry).as_ref() == Some(&record.id);
         match index.iter().find(same_id) {
             Some(known) if known.digest() != entry.digest() => {
@@ -247,9 +254,15 @@ fn summary_annotations(record: &RunRecord) -> Result<Annotations> {
         (RUN_DURATION, record.duration_ms.to_string()),
         (RUN_OUTCOME, record.outcome.summary()),
         (RUN_TARGETS, targets),
+        (RUN_RELEASE, is_release(record).to_string()),
         (BUILD_KEYS, keys(record, Purpose::Build)),
         (VERIFY_KEYS, keys(record, Purpose::Verify)),
     ]))
+}
+
+/// A release: a tagged version of which at least one target passed.
+pub(super) fn is_release(record: &RunRecord) -> bool {
+    record.source.version.release && record.targets.iter().any(|target| target.outcome.passed())
 }
 
 /// What a key stands for.
@@ -290,13 +303,14 @@ pub(super) fn find_key(
     wanted: &Digest,
 ) -> Result<Option<(RunId, TargetRecord)>> {
     let text = wanted.to_string();
-    let index = index::read(layout)?;
     let has_key = |entry: &&Descriptor| {
         annotation(entry, purpose.annotation()).is_some_and(|keys| keys.split(',').any(|key| key == text))
     };
-    let newest = entries(index.manifests()).into_iter().rev().map(|(_, entry)| entry).find(has_key);
-    let Some(manifest) = newest.and_then(digest_of) else { return Ok(None) };
-    let record = read(layout, &manifest)?.record;
+    let found = index::look_up(layout, |index| {
+        let newest = entries(index.manifests()).into_iter().rev().map(|(_, entry)| entry).find(has_key);
+        newest.and_then(digest_of).map(|manifest| read(layout, &manifest)).transpose()
+    })?;
+    let Some(Run { record, .. }) = found else { return Ok(None) };
     let found = record.targets.into_iter().find(|target| purpose.key(target).as_ref() == Some(wanted));
     Ok(found.map(|target| (record.id, target)))
 }
@@ -317,7 +331,7 @@ pub(super) fn list(layout: &Layout) -> Result<Vec<RunSummary>> {
     Ok(runs.filter_map(|(id, entry)| summary(id, entry)).collect())
 }
 
-fn summary(id: RunId, entry: &Descriptor) -> Option<RunSummary> {
+pub(super) fn summary(id: RunId, entry: &Descriptor) -> Option<RunSummary> {
     let text = |key| annotation(entry, key).unwrap_or_default().to_owned();
     Some(RunSummary {
         id,
@@ -334,8 +348,11 @@ fn summary(id: RunId, entry: &Descriptor) -> Option<RunSummary> {
 
 /// The run that `wanted` means: an id, the beginning of exactly one id, or `latest`.
 pub(super) fn resolve(layout: &Layout, wanted: &str) -> Result<Run> {
-    let index = index::read(layout)?;
-    let runs = entries(index.manifests());
+    index::look_up(layout, |index| resolve_in(layout, index.manifests(), wanted))
+}
+
+fn resolve_in(layout: &Layout, index: &[Descriptor], wanted: &str) -> Result<Run> {
+    let runs = entries(index);
     let mut matches: Vec<&RunId> = match wanted {
         "latest" => runs.keys().next_back().into_iter().collect(),
         "" => Vec::new(),
@@ -366,7 +383,7 @@ fn near<'a>(wanted: &str, ids: impl DoubleEndedIterator<Item = &'a RunId>) -> Ve
     ids.into_iter().take(5).cloned().collect()
 }
 
-fn read(layout: &Layout, digest: &Digest) -> Result<Run> {
+pub(super) fn read(layout: &Layout, digest: &Digest) -> Result<Run> {
     let manifest = image::read_manifest(layout, digest, "the manifest of a run")?;
     let record =
         record_digest(&manifest).ok_or_else(|| damaged("a run's manifest", "it names no run record"))?;

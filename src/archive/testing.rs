@@ -22,6 +22,14 @@ impl Fixture {
         Self { dir, archive }
     }
 
+    /// The same archive as another process sees it, whose writer has ended.
+    pub(super) fn reopened(self) -> Self {
+        let Self { dir, archive } = self;
+        let path = archive.path().to_owned();
+        drop(archive);
+        Self { dir, archive: Archive::open(path).unwrap() }
+    }
+
     pub(super) fn blob(&self, digest: &Digest) -> PathBuf {
         self.archive.layout().blob(digest)
     }
@@ -54,6 +62,14 @@ impl Fixture {
     /// A run with one target, one artifact and one image, stored.
     pub(super) fn add_run(&self, number: u32) -> RunRecord {
         let (record, images, files) = self.run(number);
+        self.archive.add_run(&record, &images, &files).unwrap();
+        record
+    }
+
+    /// A run as [`Fixture::add_run`] stores it, of a release or not.
+    pub(super) fn add_run_of(&self, number: u32, release: bool) -> RunRecord {
+        let (mut record, images, files) = self.run(number);
+        record.source.version.release = release;
         self.archive.add_run(&record, &images, &files).unwrap();
         record
     }
@@ -118,7 +134,7 @@ pub(super) fn run_record(number: u32, file: &RunFile, image: &ImageRecord) -> Ru
                 describe: "v1.0".to_owned(),
                 deb: "1.0".to_owned(),
                 rpm: "1.0".to_owned(),
-                release: true,
+                release: false,
                 deb_full: None,
             },
             dirty: false,

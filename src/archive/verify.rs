@@ -175,7 +175,7 @@ pub(super) fn verify(dir: &Path, mut progress: impl FnMut(VerifyProgress)) -> Re
 }
 
 /// The blobs that are there, and their sizes.
-fn present(layout: &Layout) -> Result<BTreeMap<Digest, u64>> {
+pub(super) fn present(layout: &Layout) -> Result<BTreeMap<Digest, u64>> {
     let dir = layout.blobs();
     let mut present = BTreeMap::new();
     let entries = match fs::read_dir(&dir) {

@@ -1,15 +1,21 @@
-use std::fs::{self, File};
-use std::io;
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::layout::Layout;
 use super::lock::{self, ArchiveLock};
+use crate::model::Digest;
 use crate::support::fs::{FsError, PathContext};
 
 /// The file in a workspace whose lock its owner holds while it lives.
 const OWNER: &str = "owner";
+
+/// The file in a workspace that names the blobs that its owner relies on although nothing in the index refers to them yet:
+/// sixty-four hexadecimal digits a line. It is written and read under the archive's lock.
+const HOLDS: &str = "holds";
 
 /// Where one [`Archive`](super::Archive) handle writes files before they are complete: a folder in the archive's `tmp`,
 /// made on first use and removed with the handle. It is on the same file system as the blobs, so that a rename moves
@@ -28,6 +34,8 @@ struct OpenWorkspace {
     /// The lock of the archive.
     lock: PathBuf,
     _owner: File,
+    holds: File,
+    held: BTreeSet<Digest>,
 }
 
 /// What [`Archive::sweep`](super::Archive::sweep) removed.
@@ -47,12 +55,20 @@ impl Workspace {
     /// A path for a new file; nothing is there yet.
     pub(super) fn new_path(&self) -> Result<PathBuf, FsError> {
         let number = self.files.fetch_add(1, Ordering::Relaxed);
+        self.opened(|workspace| Ok(workspace.dir.join(number.to_string())))
+    }
+
+    /// From now on, and until the handle is dropped, nobody prunes these blobs, whether they are there already or not.
+    pub(super) fn hold<'a>(&self, digests: impl IntoIterator<Item = &'a Digest>) -> Result<(), FsError> {
+        self.opened(|workspace| workspace.hold(digests))
+    }
+
+    fn opened<T>(&self, work: impl FnOnce(&mut OpenWorkspace) -> Result<T, FsError>) -> Result<T, FsError> {
         let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let workspace = match &mut *open {
+        work(match &mut *open {
             Some(workspace) => workspace,
             none => none.insert(OpenWorkspace::make(&self.layout)?),
-        };
-        Ok(workspace.dir.join(number.to_string()))
+        })
     }
 }
 
@@ -66,7 +82,23 @@ impl OpenWorkspace {
         let owner = dir.path().join(OWNER);
         let held = lock::try_take(&owner)?;
         let held = held.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock)).at("lock", &owner)?;
-        Ok(Self { dir: dir.keep(), lock: layout.lock(), _owner: held })
+        let holds = dir.path().join(HOLDS);
+        let holds = OpenOptions::new().append(true).create_new(true).open(&holds).at("create", &holds)?;
+        Ok(Self { dir: dir.keep(), lock: layout.lock(), _owner: held, holds, held: BTreeSet::new() })
+    }
+
+    /// Under the archive's lock: a prune reads what is held and removes what is not under one hold of that lock.
+    fn hold<'a>(&mut self, digests: impl IntoIterator<Item = &'a Digest>) -> Result<(), FsError> {
+        let new: BTreeSet<Digest> =
+            digests.into_iter().filter(|digest| !self.held.contains(digest)).copied().collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let lines: String = new.iter().flat_map(|digest| [digest.hex(), "\n".to_owned()]).collect();
+        let _lock = ArchiveLock::take(&self.lock)?;
+        self.holds.write_all(lines.as_bytes()).at("write", self.dir.join(HOLDS))?;
+        self.held.extend(new);
+        Ok(())
     }
 }
 
@@ -96,9 +128,7 @@ pub(super) fn sweep(layout: &Layout) -> Result<Swept, FsError> {
             swept.bytes += kind.len();
             fs::remove_file(&path).at("remove", &path)?;
         } else {
-            let owner = path.join(OWNER);
-            let alive = owner.exists() && lock::try_take(&owner)?.is_none();
-            if alive {
+            if is_alive(&path)? {
                 continue;
             }
             swept.bytes += bytes_in(&path);
@@ -107,6 +137,43 @@ pub(super) fn sweep(layout: &Layout) -> Result<Swept, FsError> {
         swept.entries += 1;
     }
     Ok(swept)
+}
+
+fn is_alive(workspace: &Path) -> Result<bool, FsError> {
+    let owner = workspace.join(OWNER);
+    Ok(owner.exists() && lock::try_take(&owner)?.is_none())
+}
+
+/// What living writers rely on.
+pub(super) struct Held {
+    /// The blobs that they name.
+    pub(super) digests: BTreeSet<Digest>,
+    /// Writers that name none because they are of a version that could not.
+    pub(super) silent: u64,
+}
+
+/// Reads what living writers rely on. The caller holds the archive's lock.
+pub(super) fn held(layout: &Layout, _lock: &ArchiveLock) -> Result<Held, FsError> {
+    let tmp = layout.tmp();
+    let mut held = Held { digests: BTreeSet::new(), silent: 0 };
+    let entries = match fs::read_dir(&tmp) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(held),
+        Err(error) => return Err(error).at("list", &tmp),
+    };
+    for entry in entries {
+        let workspace = entry.at("list", &tmp)?.path();
+        if !workspace.is_dir() || !is_alive(&workspace)? {
+            continue;
+        }
+        let holds = workspace.join(HOLDS);
+        match fs::read_to_string(&holds) {
+            Ok(lines) => held.digests.extend(lines.lines().filter_map(|hex| Digest::from_hex(hex).ok())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => held.silent += 1,
+            Err(error) => return Err(error).at("read", &holds),
+        }
+    }
+    Ok(held)
 }
 
 fn bytes_in(dir: &Path) -> u64 {

@@ -2,10 +2,10 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{ArchiveCommand, Common, OutputFormat, RestoreArguments};
+use super::args::{ArchiveCommand, Common, OutputFormat, PruneArguments, RestoreArguments};
 use super::context;
 use super::error::CliError;
-use crate::archive::{Archive, Run};
+use crate::archive::{Archive, KeepPolicy, PrunePlan, Run};
 use crate::model::ImageRole;
 use crate::report;
 use crate::stage::load_image;
@@ -20,6 +20,7 @@ pub(super) async fn archive(common: &Common, command: ArchiveCommand) -> Result<
             Ok(0)
         }
         ArchiveCommand::Verify => verify(common),
+        ArchiveCommand::Prune(arguments) => prune(common, &arguments),
         ArchiveCommand::Restore(arguments) => restore(common, arguments).await,
     }
 }
@@ -120,6 +121,65 @@ fn verify(common: &Common) -> Result<u8, CliError> {
         );
     }
     Ok(if report.is_sound() { 0 } else { 3 })
+}
+
+fn prune(common: &Common, arguments: &PruneArguments) -> Result<u8, CliError> {
+    let archive = context::existing_archive(common)?;
+    let policy = KeepPolicy {
+        all: arguments.keep_all,
+        last: arguments.keep_last,
+        within: arguments.keep_within,
+        releases: arguments.keep_releases,
+    };
+    let now = jiff::Timestamp::now();
+    let as_json = common.format == OutputFormat::Json;
+    let plan = if arguments.dry_run {
+        let plan = archive.plan_prune(&policy, now)?;
+        if as_json {
+            json(&plan);
+        }
+        plan
+    } else {
+        let pruned = archive.prune(&policy, now)?;
+        if as_json {
+            json(&pruned);
+        }
+        pruned.plan
+    };
+    if !as_json {
+        print_prune(&plan, arguments.dry_run);
+    }
+    Ok(0)
+}
+
+fn print_prune(plan: &PrunePlan, dry_run: bool) {
+    for pruned in &plan.runs {
+        let run = &pruned.run;
+        match pruned.kept {
+            Some(why) => println!("keep    {}  {} {}  ({why})", run.id, run.package, run.version),
+            None => {
+                let bytes = report::bytes(pruned.bytes);
+                println!("remove  {}  {} {}  frees {bytes}", run.id, run.package, run.version);
+            }
+        }
+    }
+    let removed = plan.runs.iter().filter(|run| run.kept.is_none()).count();
+    println!(
+        "{} {removed} of {} runs, {} images, {} blobs: {} ({} of it belong to no run)",
+        if dry_run { "would remove" } else { "removed" },
+        plan.runs.len(),
+        plan.images.len(),
+        plan.blobs,
+        report::bytes(plan.bytes),
+        report::bytes(plan.unreferenced_bytes)
+    );
+    if plan.silent_writers > 0 {
+        println!(
+            "a writer of an earlier version is at work: no blob goes before it has ended; prune again then"
+        );
+    } else if plan.held > 0 {
+        println!("{} blobs stay because a run that is going on needs them", plan.held);
+    }
 }
 
 async fn restore(common: &Common, arguments: RestoreArguments) -> Result<u8, CliError> {

@@ -181,8 +181,30 @@ pub(super) enum ArchiveCommand {
     },
     /// Read everything and check it against its digests
     Verify,
+    /// Remove runs that are not kept, and what belongs to no run
+    Prune(PruneArguments),
     /// Write a run's artifacts as files, or load one of its images into the engine
     Restore(RestoreArguments),
+}
+
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("keep").required(true).multiple(true)))]
+pub(super) struct PruneArguments {
+    /// Keep the newest N runs of each package
+    #[arg(long, value_name = "N", group = "keep")]
+    pub keep_last: Option<usize>,
+    /// Keep runs that are not older than this, such as 90d or 1y
+    #[arg(long, value_name = "TIME", group = "keep", value_parser = humantime::parse_duration)]
+    pub keep_within: Option<std::time::Duration>,
+    /// Keep only the newest N releases of each package [default: releases are never removed]
+    #[arg(long, value_name = "N", group = "keep")]
+    pub keep_releases: Option<usize>,
+    /// Keep every run, and remove only what belongs to none
+    #[arg(long, group = "keep", conflicts_with_all = ["keep_last", "keep_within", "keep_releases"])]
+    pub keep_all: bool,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Args, Debug)]

@@ -62,6 +62,10 @@ fn find(
             best = Some((epoch, Previous { what, packages: files(&record.artifacts, None) }));
         }
     }
+    if let Some((_, previous)) = &best {
+        // It is installed later, and nobody is to prune it until then.
+        request.archive.keep(previous.packages.iter().map(|package| &package.digest))?;
+    }
     Ok(best.map(|(_, previous)| previous))
 }
 

@@ -88,7 +88,8 @@ pub async fn archive(
 async fn store_image(shop: &Workshop, recorder: &mut Recorder, image: &ImageRecord) -> StageResult<()> {
     let stage = recorder.stage();
     let (archive, id) = (shop.archive.clone(), image.id);
-    if blocking(move || archive.image(&id).is_ok()).await {
+    let kept = blocking(move || archive.keep_image(&id)).await;
+    if kept.map_err(|e| infrastructure(stage, &e))? {
         return Ok(());
     }
     recorder.doing(&format!("store the {} image of {}", image.role, image.builder));

@@ -30,8 +30,9 @@ pub async fn reuse_build(
 ) -> StageResult<Option<Built>> {
     let archive = shop.archive.clone();
     let found = blocking(move || {
-        let found = archive.find_build(&key)?;
-        Ok(found.filter(|(_, record)| record.artifacts.iter().all(|artifact| archive.has(&artifact.digest))))
+        let Some((run, record)) = archive.find_build(&key)? else { return Ok(None) };
+        let whole = archive.keep(record.artifacts.iter().map(|artifact| &artifact.digest))?;
+        Ok(whole.then_some((run, record)))
     });
     let found =
         found.await.map_err(|e: crate::archive::ArchiveError| infrastructure(recorder.stage(), &e))?;

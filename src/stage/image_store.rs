@@ -149,6 +149,11 @@ pub(super) async fn ensure_loaded(
         return Ok(());
     }
     recorder.doing(&format!("load the {} image from the archive", record.role));
+    let (archive, id) = (shop.archive.clone(), record.id);
+    // Nobody is to prune it while it is read.
+    crate::stage::streams::blocking(move || archive.keep_image(&id))
+        .await
+        .map_err(|e| infrastructure(stage, &e))?;
     load(shop, record.id, &wanted.tag()).await.map_err(|e| infrastructure(stage, &e))?;
     Ok(())
 }
