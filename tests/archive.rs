@@ -96,6 +96,68 @@ fn whoever_is_killed_the_archive_is_sound_and_what_was_reported_is_complete() {
     );
 }
 
+/// The script of the format's specification, which needs no Packhold.
+fn to_oci() -> String {
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/archive/FORMAT.md")).unwrap();
+    let (_, script) = text.split_once("```sh\n# sh to-oci.sh").unwrap();
+    script.split_once("```").unwrap().0.to_owned()
+}
+
+fn must(program: &str, words: &[&str]) -> String {
+    let output = Command::new(program).args(words).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{program} {words:?}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn skopeo_and_umoci_read_what_the_script_of_the_specification_takes_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("archive");
+    let archive = Archive::open_or_create(&path).unwrap();
+    let id = add_run(&archive, 7);
+    let run = archive.run(id.as_str()).unwrap();
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let (archive_path, layout) = (text(&path), |name: &str| text(&dir.path().join(name)));
+    let script = to_oci();
+    assert!(script.lines().count() <= 24, "short enough to be typed");
+
+    let image = &run.record.images[1];
+    let name = format!("base-debian-12-{}", image.id.short());
+    must("sh", &["-c", &script, "sh", &archive_path, &name, &layout("image")]);
+    let from = format!("oci:{}:{name}", layout("image"));
+    let config = must("skopeo", &["inspect", "--config", "--raw", &from]);
+    assert_eq!(Digest::of(&config), image.id, "the identity survives");
+    let tar = layout("image.tar");
+    must("skopeo", &["copy", "--quiet", &from, &format!("docker-archive:{tar}:base:restored")]);
+    let again = Archive::open_or_create(dir.path().join("again")).unwrap();
+    let imported = again.import_docker_archive(std::fs::File::open(&tar).unwrap()).unwrap();
+    assert_eq!(imported.id, image.id, "and the way through another tool");
+    must("umoci", &["raw", "unpack", "--image", &format!("{}:{name}", layout("image")), &layout("rootfs")]);
+    assert_eq!(std::fs::read_to_string(dir.path().join("rootfs/file")).unwrap(), "of run 7");
+
+    let name = format!("run-{id}");
+    must("sh", &["-c", &script, "sh", &archive_path, &name, &layout("run")]);
+    for file in &run.files {
+        assert!(dir.path().join("run/blobs/sha256").join(file.digest.hex()).exists(), "{}", file.name);
+    }
+    let list = dir.path().join("archive/chunked/sha256").join(image.layers[0].hex());
+    let text = std::fs::read_to_string(&list).unwrap();
+    std::fs::remove_file(&list).unwrap();
+    std::fs::write(&list, text.replacen(" 0 ", " 1 ", 1)).unwrap();
+    let broken = [
+        "-c",
+        &script,
+        "sh",
+        &archive_path,
+        &format!("base-debian-12-{}", image.id.short()),
+        &layout("broken"),
+    ];
+    let status = Command::new("sh").args(broken).stderr(Stdio::null()).status().unwrap();
+    assert!(!status.success(), "wrong bytes do not pass");
+}
+
 /// What a command says, and its exit status.
 fn packhold(path: &Path, words: &[&str]) -> (String, Option<i32>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_packhold"));

@@ -1,9 +1,9 @@
-use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::chunks::{ChunkList, ChunkReader};
 use super::error::{ArchiveError, Result};
 use super::layout::{self, Layout};
 use super::workspace::Workspace;
@@ -98,10 +98,6 @@ impl<'a> BlobWriter<'a> {
         }
     }
 
-    pub(super) fn bytes(&self) -> u64 {
-        self.hasher.bytes()
-    }
-
     /// The complete blob, durable and not yet visible.
     pub(super) fn finish(mut self) -> Result<StagedBlob<'a>, FsError> {
         let hasher = std::mem::take(&mut self.hasher);
@@ -175,32 +171,45 @@ fn new_temp(workspace: &Workspace) -> Result<Sink, FsError> {
     Ok(Sink::Temp { file, temp: TempFile(path) })
 }
 
-/// The blobs of an archive by their size, to find those that a stream may turn out to be.
-pub(super) fn by_size(layout: &Layout) -> Result<HashMap<u64, PathBuf>, FsError> {
-    let dir = layout.blobs();
-    let mut sizes = HashMap::new();
-    for entry in fs::read_dir(&dir).at("list", &dir)? {
-        let entry = entry.at("list", &dir)?;
-        if let Ok(metadata) = entry.metadata() {
-            sizes.insert(metadata.len(), entry.path());
-        }
-    }
-    Ok(sizes)
+/// The size of a blob, if it is there, as it is or in chunks.
+pub(super) fn size(layout: &Layout, digest: &Digest) -> Option<u64> {
+    plain_size(layout, digest).or_else(|| {
+        let list = ChunkList::read(layout, digest).ok()??;
+        list.packs().iter().all(|pack| plain_size(layout, pack).is_some()).then_some(list.size)
+    })
 }
 
-/// The size of a blob, if it is there.
-pub(super) fn size(layout: &Layout, digest: &Digest) -> Option<u64> {
+/// The size of a blob that is kept as it is, if it is there.
+pub(super) fn plain_size(layout: &Layout, digest: &Digest) -> Option<u64> {
     fs::metadata(layout.blob(digest)).ok().filter(fs::Metadata::is_file).map(|m| m.len())
 }
 
+/// Reads the bytes of a blob, which are not checked.
+pub struct BlobReader(Inner);
+
+enum Inner {
+    Plain(File),
+    Chunked(Box<ChunkReader>),
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Inner::Plain(file) => file.read(buffer),
+            Inner::Chunked(chunks) => chunks.read(buffer),
+        }
+    }
+}
+
 /// Opens a blob; `what` says what it should hold.
-pub(super) fn open(layout: &Layout, digest: &Digest, what: &str) -> Result<File> {
+pub(super) fn open(layout: &Layout, digest: &Digest, what: &str) -> Result<BlobReader> {
     let path = layout.blob(digest);
     match File::open(&path) {
-        Ok(file) => Ok(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(ArchiveError::MissingBlob { digest: *digest, what: what.to_owned() })
-        }
+        Ok(file) => Ok(BlobReader(Inner::Plain(file))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match ChunkList::read(layout, digest)? {
+            Some(list) => Ok(BlobReader(Inner::Chunked(Box::new(ChunkReader::new(layout, list))))),
+            None => Err(ArchiveError::MissingBlob { digest: *digest, what: what.to_owned() }),
+        },
         Err(error) => Err(error).at("read", &path)?,
     }
 }

@@ -9,6 +9,7 @@ use oci_spec::image::{
 use serde::Deserialize;
 
 use super::blobs::{self, BlobWriter};
+use super::chunks::ChunkWriter;
 use super::decompress::{self, Packing};
 use super::error::{ArchiveError, Result};
 use super::index;
@@ -128,6 +129,7 @@ pub(super) fn put_document(layout: &Layout, workspace: &Workspace, bytes: &[u8])
 pub(super) fn from_rootfs(
     layout: &Layout,
     workspace: &Workspace,
+    mut layer: ChunkWriter<'_>,
     rootfs: impl Read,
     spec: &RootfsSpec,
 ) -> Result<Image> {
@@ -138,15 +140,16 @@ pub(super) fn from_rootfs(
         let reason = "the root file system is no tar, or an empty one".to_owned();
         return Err(ArchiveError::BadImage { reason });
     }
-    let mut layer = BlobWriter::new(layout, workspace, None)?;
     let mut end = EndMarker { inner: &mut tar, last: Vec::new() };
     layer.write_all_of(&mut end)?;
-    let whole = layer.bytes() % 512 == 0 && end.last.len() == EndMarker::<&[u8]>::BYTES;
+    let whole = layer.bytes().is_multiple_of(512) && end.last.len() == EndMarker::<&[u8]>::BYTES;
     if !whole || end.last.iter().any(|b| *b != 0) {
         let reason = "the tar of the root file system ends early".to_owned();
         return Err(ArchiveError::BadImage { reason });
     }
-    let (diff_id, _) = layer.finish()?.publish()?;
+    let staged = layer.end_blob()?;
+    let diff_id = staged.digest;
+    layer.publish(&[staged])?;
 
     let created = Timestamp::from_second(spec.created)
         .map_err(|e| ArchiveError::BadImage { reason: format!("its time is out of range: {e}") })?
@@ -283,6 +286,12 @@ impl ImageEntries {
         };
         index.push(entry);
     }
+}
+
+/// The manifests of all images, those that were used last first.
+pub(super) fn manifests(index: &[Descriptor]) -> impl Iterator<Item = Digest> {
+    let with_id = index.iter().rev().filter(|entry| annotation(entry, IMAGE_ID).is_some());
+    with_id.filter(|entry| entry.artifact_type().is_none()).filter_map(digest_of)
 }
 
 /// The image that was stored last for `key`.

@@ -11,7 +11,7 @@ use super::workspace::Workspace;
 use crate::support::fs::PathContext;
 
 /// The newest archive format that this program reads and the one that it writes.
-pub(super) const KNOWN_FORMAT: u32 = 1;
+pub(super) const KNOWN_FORMAT: u32 = 2;
 
 /// An index that names nothing.
 pub(super) fn empty() -> Result<ImageIndex> {

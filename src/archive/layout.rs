@@ -15,7 +15,7 @@ use crate::support::fs::{FsError, PathContext};
 pub(super) const LAYOUT_VERSION: &str = "1.0.0";
 
 /// What an archive's folder may hold before it is complete. `lost+found` is there when the folder is a file system.
-const OWN_NAMES: [&str; 5] = ["blobs", "tmp", "index.json", "index.lock", "lost+found"];
+const OWN_NAMES: [&str; 6] = ["blobs", "chunked", "tmp", "index.json", "index.lock", "lost+found"];
 
 /// The names of everything in an archive's folder.
 #[derive(Clone, Debug)]
@@ -90,6 +90,15 @@ impl Layout {
         self.blobs().join(digest.hex())
     }
 
+    /// The lists of blobs that are kept in chunks.
+    pub(super) fn chunk_lists(&self) -> PathBuf {
+        self.root.join("chunked").join("sha256")
+    }
+
+    pub(super) fn chunk_list(&self, digest: &Digest) -> PathBuf {
+        self.chunk_lists().join(digest.hex())
+    }
+
     /// Checks `oci-layout`.
     pub(super) fn check(&self) -> Result<()> {
         let marker = self.marker();
@@ -117,11 +126,16 @@ impl Layout {
         };
         for entry in entries {
             let name = entry.at("list", &self.root)?.file_name().to_string_lossy().into_owned();
-            if !OWN_NAMES.contains(&name.as_str()) && name != "oci-layout" {
+            if !Self::is_own_name(&name) {
                 return Err(ArchiveError::Foreign { path: self.root.clone(), found: name });
             }
         }
         Ok(())
+    }
+
+    /// True for what an archive's folder holds.
+    pub(super) fn is_own_name(name: &str) -> bool {
+        OWN_NAMES.contains(&name) || name == "oci-layout"
     }
 
     /// Writes a small file that is not there yet, complete or not at all. The caller holds the archive's lock.
@@ -202,10 +216,7 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         fs::write(
             &path,
-            text.replace(
-                "\"com.packhold.archive.version\": \"1\"",
-                "\"com.packhold.archive.version\": \"2\"",
-            ),
+            text.replace("\"com.packhold.archive.version\":\"2\"", "\"com.packhold.archive.version\":\"3\""),
         )
         .unwrap();
         let error = Archive::open(fixture.archive.path()).unwrap_err();

@@ -41,7 +41,7 @@ pub(super) type Annotations = HashMap<String, String>;
 
 /// JSON whose keys are sorted: the same document always has the same digest.
 pub(super) fn canonical_json(document: &impl Serialize) -> Result<Vec<u8>> {
-    let written = serde_json::to_value(document).and_then(|value| serde_json::to_vec_pretty(&value));
+    let written = serde_json::to_value(document).and_then(|value| serde_json::to_vec(&value));
     let mut bytes = written
         .map_err(|e| ArchiveError::Damaged { what: "a document".to_owned(), reason: e.to_string() })?;
     bytes.push(b'\n');

@@ -6,6 +6,7 @@
 //! may write at once; readers never wait. Everything here blocks: asynchronous callers wrap it in `spawn_blocking`.
 
 mod blobs;
+mod chunks;
 mod decompress;
 mod docker_archive;
 mod error;
@@ -14,7 +15,9 @@ mod index;
 mod layout;
 mod lock;
 mod manifest;
+mod present;
 mod prune;
+mod repair;
 mod restore;
 mod run;
 #[cfg(test)]
@@ -27,12 +30,15 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+pub use blobs::BlobReader;
 use blobs::BlobWriter;
+use chunks::{ChunkWriter, KnownChunks};
 pub use error::{ArchiveError, Result};
 pub use image::{Image, Layer, RootfsSpec};
 use jiff::Timestamp;
 use layout::Layout;
 pub use prune::{KeepPolicy, KeptBecause, PrunePlan, Pruned, PrunedRun};
+pub use repair::Repaired;
 pub use restore::RestoredFile;
 pub use run::{FileRole, Run, RunFile, RunSummary, TargetSummary};
 pub use verify::{Problem, ProblemKind, VerifyProgress, VerifyReport};
@@ -51,6 +57,7 @@ pub struct Archive {
 struct Shared {
     layout: Layout,
     workspace: Workspace,
+    known: Arc<KnownChunks>,
 }
 
 impl std::fmt::Debug for Archive {
@@ -73,7 +80,7 @@ impl Archive {
 
     fn with(layout: Layout) -> Self {
         let workspace = Workspace::new(layout.clone());
-        Self { shared: Arc::new(Shared { layout, workspace }) }
+        Self { shared: Arc::new(Shared { layout, workspace, known: Arc::default() }) }
     }
 
     fn layout(&self) -> &Layout {
@@ -82,6 +89,10 @@ impl Archive {
 
     fn workspace(&self) -> &Workspace {
         &self.shared.workspace
+    }
+
+    fn chunks(&self) -> ChunkWriter<'_> {
+        ChunkWriter::new(self.layout(), self.workspace(), &self.shared.known)
     }
 
     /// The archive's folder.
@@ -112,8 +123,33 @@ impl Archive {
         Ok(writer.finish()?.publish()?)
     }
 
+    /// Stores what compresses well, such as texts and tars, in compressed chunks, all of it in one pack. Tells the digest and
+    /// the size of each. A stream of less than 4 KiB is stored as it is.
+    pub fn put_compressed<R: Read>(
+        &self,
+        streams: impl IntoIterator<Item = R>,
+    ) -> Result<Vec<(Digest, u64)>> {
+        const SMALL: u64 = 4 << 10;
+        let mut writer = self.chunks();
+        let (mut stored, mut staged) = (Vec::new(), Vec::new());
+        for mut stream in streams {
+            let mut start = Vec::new();
+            (&mut stream).take(SMALL).read_to_end(&mut start).map_err(ArchiveError::Input)?;
+            if (start.len() as u64) < SMALL {
+                stored.push(self.put_bytes(&start)?);
+                continue;
+            }
+            writer.write_all_of(&mut start.as_slice().chain(stream))?;
+            let blob = writer.end_blob()?;
+            stored.push((blob.digest, blob.size));
+            staged.push(blob);
+        }
+        writer.publish(&staged)?;
+        Ok(stored)
+    }
+
     /// Opens a blob for reading. What is read is not checked: [`Archive::copy_blob`] does that.
-    pub fn open_blob(&self, digest: &Digest) -> Result<File> {
+    pub fn open_blob(&self, digest: &Digest) -> Result<BlobReader> {
         blobs::open(self.layout(), digest, "a blob")
     }
 
@@ -137,7 +173,7 @@ impl Archive {
     /// are read and not written. On failure nothing is stored. The image is listed by [`Archive::add_run`] or
     /// [`Archive::add_image`].
     pub fn import_docker_archive(&self, stream: impl Read) -> Result<Image> {
-        docker_archive::import(self.layout(), self.workspace(), stream)
+        docker_archive::import(self.layout(), self.workspace(), self.chunks(), stream)
     }
 
     /// Writes an image as a tar that `docker load` and `podman load` accept and that gives the same image id. `tag`
@@ -148,7 +184,7 @@ impl Archive {
 
     /// Makes an image of one layer from the tar of a root file system (plain, gzip or zstd) in one pass.
     pub fn image_from_rootfs(&self, rootfs: impl Read, spec: &RootfsSpec) -> Result<Image> {
-        image::from_rootfs(self.layout(), self.workspace(), rootfs, spec)
+        image::from_rootfs(self.layout(), self.workspace(), self.chunks(), rootfs, spec)
     }
 
     /// The image with this identity, if its configuration and all its layers are there.
@@ -207,7 +243,9 @@ impl Archive {
     ///
     /// Storing the same run twice changes nothing; another run with its id is [`ArchiveError::RunExists`].
     pub fn add_run(&self, record: &RunRecord, images: &[ImageRecord], files: &[RunFile]) -> Result<Digest> {
-        run::add(self.layout(), self.workspace(), record, images, files)
+        let document = manifest::canonical_json(record)?;
+        let stored = self.put_compressed([document.as_slice()])?[0];
+        run::add(self.layout(), self.workspace(), record, stored, images, files)
     }
 
     /// All runs, newest first.
@@ -255,4 +293,15 @@ impl Archive {
 /// This takes a folder and not an [`Archive`], because an archive that is damaged enough cannot be opened.
 pub fn verify(dir: impl AsRef<Path>, progress: impl FnMut(VerifyProgress)) -> Result<VerifyReport> {
     verify::verify(dir.as_ref(), progress)
+}
+
+/// Brings back from the archive in `other` whatever is damaged or missing in the one in `dir`, and tells how that is then. What
+/// comes from the other is checked against its digest before it takes the place of anything. A run that only
+/// the other has is not copied.
+pub fn repair(
+    dir: impl AsRef<Path>,
+    other: impl AsRef<Path>,
+    mut progress: impl FnMut(VerifyProgress),
+) -> Result<Repaired> {
+    repair::repair(dir.as_ref(), other.as_ref(), &mut progress)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,14 +10,16 @@ use oci_spec::image::{Descriptor, ImageManifest};
 use serde::Serialize;
 
 use super::blobs;
+use super::chunks::ChunkList;
 use super::error::{ArchiveError, Result};
 use super::index;
 use super::layout::{self, Layout};
 use super::lock::ArchiveLock;
+use super::manifest;
 use super::manifest::{IMAGE_ID, RUN_RELEASE, annotation, digest_of};
+use super::present::{self, Stored};
 use super::run::{self, RunSummary};
 use super::workspace::{self, Workspace};
-use super::{manifest, verify};
 use crate::model::{Digest, RunId};
 use crate::support::fs::PathContext;
 
@@ -110,8 +113,8 @@ struct Decision {
     plan: PrunePlan,
     /// The index without what goes.
     keep: Vec<Descriptor>,
-    /// The blobs that go.
-    remove: Vec<Digest>,
+    /// The blobs that go, and how they are stored.
+    remove: BTreeMap<Digest, Stored>,
 }
 
 pub(super) fn plan(layout: &Layout, policy: &KeepPolicy, now: Timestamp) -> Result<PrunePlan> {
@@ -131,18 +134,40 @@ pub(super) fn prune(
         *index = keep;
         // Only once the index is replaced, which must not fail after a blob is gone.
         let after = move || {
-            for digest in &remove {
-                let path = layout.blob(digest);
-                fs::remove_file(&path).at("remove", &path)?;
-            }
-            if !remove.is_empty() {
-                layout::sync_dir(&layout.blobs())?;
-            }
+            // Lists before packs: a list whose pack is gone would be damage.
+            let lists = remove.iter().filter(|(_, stored)| stored.list.is_some());
+            let files = remove.iter().filter(|(_, stored)| stored.plain.is_some());
+            remove_files(lists.map(|(digest, _)| layout.chunk_list(digest)), &layout.chunk_lists())?;
+            remove_files(files.map(|(digest, _)| layout.blob(digest)), &layout.blobs())?;
             Ok(plan)
         };
         Ok(after)
     })?;
     Ok(Pruned { plan, workspaces: swept.entries, workspace_bytes: swept.bytes })
+}
+
+fn remove_files(paths: impl Iterator<Item = PathBuf>, folder: &Path) -> Result<()> {
+    let mut removed = false;
+    for path in paths {
+        fs::remove_file(&path).at("remove", &path)?;
+        removed = true;
+    }
+    if removed {
+        layout::sync_dir(folder)?;
+    }
+    Ok(())
+}
+
+/// Adds the packs of those that are kept in chunks.
+fn add_packs(layout: &Layout, digests: &mut BTreeSet<Digest>) -> Result<()> {
+    let mut packs = BTreeSet::new();
+    for digest in &*digests {
+        if let Some(list) = ChunkList::read(layout, digest)? {
+            packs.extend(list.packs());
+        }
+    }
+    digests.extend(packs);
+    Ok(())
 }
 
 /// What goes and what stays. Under the lock, so that what living writers rely on is known to the end.
@@ -201,16 +226,19 @@ fn decide(
             mark(layout, &digest, MAX_DEPTH, &mut needed)?;
         }
     }
-    let held = workspace::held(layout, lock)?;
+    add_packs(layout, &mut needed)?;
+    let mut held = workspace::held(layout, lock)?;
+    // A list that cannot be read holds nothing back: whoever relies on it finds out by itself.
+    let _ = add_packs(layout, &mut held.digests);
     let (mut removable, mut held_back) = (BTreeMap::new(), 0);
-    for (digest, size) in verify::present(layout)? {
+    for (digest, stored) in present::stored(layout)? {
         if needed.contains(&digest) {
             continue;
         }
         if held.digests.contains(&digest) || held.silent > 0 {
             held_back += 1;
         } else {
-            removable.insert(digest, size);
+            removable.insert(digest, stored);
         }
     }
 
@@ -228,7 +256,8 @@ fn decide(
                     let _ = mark(layout, &image, MAX_DEPTH, &mut own);
                 }
             }
-            bytes = own.iter().filter_map(|digest| left.remove(digest)).sum();
+            let _ = add_packs(layout, &mut own);
+            bytes = own.iter().filter_map(|digest| left.remove(digest)).map(|stored| stored.bytes()).sum();
         }
         told.push(PrunedRun { run: run.clone(), kept, bytes });
     }
@@ -237,13 +266,13 @@ fn decide(
             runs: told,
             images,
             blobs: removable.len() as u64,
-            bytes: removable.values().sum(),
-            unreferenced_bytes: left.values().sum(),
+            bytes: removable.values().map(Stored::bytes).sum(),
+            unreferenced_bytes: left.values().map(Stored::bytes).sum(),
             held: held_back,
             silent_writers: held.silent,
         },
         keep,
-        remove: removable.into_keys().collect(),
+        remove: removable,
     })
 }
 
@@ -338,8 +367,8 @@ fn references(value: &serde_json::Value, documents: &mut Vec<Digest>, marked: &m
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use super::super::Archive;
     use super::super::testing::{Fixture, image_record};
+    use super::super::{Archive, verify};
     use super::*;
     use crate::model::RunRecord;
 
@@ -502,6 +531,25 @@ mod tests {
         let fixture = Fixture { archive: pruner, dir: fixture.dir };
         assert!(is_whole(&fixture, &record));
         assert!(fixture.verify().is_sound());
+    }
+
+    #[test]
+    fn what_a_living_writer_has_found_instead_of_stored_stays_too() {
+        let fixture = Fixture::new();
+        let (old, _) = fixture.archive.put_bytes(b"of a run that ended").unwrap();
+        let image = fixture.image("of a run that ended");
+        fixture.archive.add_image(&image_record(&image, "key")).unwrap();
+        let fixture = fixture.reopened();
+        let writer = Archive::open(fixture.archive.path()).unwrap();
+        assert_eq!(writer.put_bytes(b"of a run that ended").unwrap().0, old);
+        let found = Fixture { archive: writer, dir: tempfile::tempdir().unwrap() };
+        assert_eq!(found.image("of a run that ended"), image);
+        fixture.archive.prune(&last(0), now()).unwrap();
+        assert!(fixture.archive.has(&old));
+        fixture.archive.copy_blob(&image.layers[0].digest, &mut Vec::new()).unwrap();
+        drop(found);
+        fixture.archive.prune(&last(0), now()).unwrap();
+        assert!(fixture.blobs().is_empty() && fixture.verify() == verify::VerifyReport::default());
     }
 
     #[test]

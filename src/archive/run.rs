@@ -16,7 +16,7 @@ use super::layout::Layout;
 use super::manifest::{
     Annotations, BUILD_KEYS, FILE_ROLE, FILE_TARGET, RUN, RUN_COMMIT, RUN_DURATION, RUN_ID, RUN_IMAGES,
     RUN_OUTCOME, RUN_PACKAGE, RUN_RECORD, RUN_RELEASE, RUN_STARTED, RUN_TARGETS, RUN_VERSION, VERIFY_KEYS,
-    annotation, annotations, canonical_json, describes_artifact, descriptor, digest_of, manifest_annotation,
+    annotation, annotations, describes_artifact, descriptor, digest_of, manifest_annotation,
 };
 use super::workspace::Workspace;
 use crate::model::{Digest, ImageRecord, RunId, RunRecord, Stage, TargetName, TargetRecord};
@@ -138,6 +138,7 @@ pub(super) fn add(
     layout: &Layout,
     workspace: &Workspace,
     record: &RunRecord,
+    stored_record: (Digest, u64),
     images: &[ImageRecord],
     files: &[RunFile],
 ) -> Result<Digest> {
@@ -149,7 +150,7 @@ pub(super) fn add(
     let image_manifests: BTreeSet<Digest> =
         images.iter().filter_map(|entry| digest_of(&entry.image)).collect();
 
-    let (digest, size) = image::put_document(layout, workspace, &canonical_json(record)?)?;
+    let (digest, size) = stored_record;
     let mut layers = vec![descriptor(MediaType::from(RUN_RECORD), &digest, size)?];
     layers[0].set_annotations(Some(annotations([(ANNOTATION_TITLE, "run.json".to_owned())])));
     for file in files {
@@ -547,7 +548,7 @@ mod tests {
         assert!(inconsistent(with(&|file| file.name = "../x".to_owned())));
         assert!(inconsistent(with(&|file| file.name = "/x".to_owned())));
         assert!(inconsistent(fixture.archive.add_run(&record, &images, &[]).unwrap_err()));
-        std::fs::remove_file(fixture.blob(&images[0].layers[0])).unwrap();
+        std::fs::remove_file(fixture.file_of(&images[0].layers[0])).unwrap();
         assert!(missing(fixture.archive.add_run(&record, &images, &files).unwrap_err()));
         assert!(fixture.archive.runs().unwrap().is_empty());
         assert!(fixture.archive.images().unwrap().is_empty());

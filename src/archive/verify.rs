@@ -1,20 +1,19 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 use serde::Serialize;
 
 use super::blobs;
+use super::chunks::ChunkList;
 use super::error::{ArchiveError, Result};
 use super::image::ImageConfig;
 use super::index;
 use super::layout::Layout;
 use super::manifest::{IMAGE_ID, IMAGE_KEY, IMAGE_RECORD, RUN, RUN_ID, annotation, digest_of, is_artifact};
+use super::present::{self, Stored};
 use super::run;
 use crate::model::{Digest, ImageRecord, RunId, RunRecord};
-use crate::support::fs::PathContext;
 
 /// How deep indexes may be nested.
 const MAX_DEPTH: usize = 4;
@@ -36,6 +35,8 @@ pub struct VerifyReport {
     pub unreferenced_blobs: u64,
     /// Bytes of the blobs that nothing refers to.
     pub unreferenced_bytes: u64,
+    /// Files that do not belong to an archive, as paths in its folder. No problem: nothing reads them.
+    pub strays: Vec<String>,
 }
 
 impl VerifyReport {
@@ -124,6 +125,8 @@ struct Verifier<'a> {
     uses: BTreeMap<Digest, Use>,
     /// Image manifests and everything that each needs, itself included.
     image_manifests: BTreeMap<Digest, Vec<Digest>>,
+    /// The packs of blobs that are kept in chunks.
+    packs: BTreeSet<Digest>,
     report: VerifyReport,
 }
 
@@ -133,12 +136,13 @@ pub(super) fn verify(dir: &Path, mut progress: impl FnMut(VerifyProgress)) -> Re
         layout: &layout,
         uses: BTreeMap::new(),
         image_manifests: BTreeMap::new(),
+        packs: BTreeSet::new(),
         report: VerifyReport::default(),
     };
-    let present = present(&layout)?;
+    let stored = present::stored(&layout)?;
     if let Err(error) = layout.check() {
         match error {
-            ArchiveError::NotAnArchive { .. } if present.is_empty() && !layout.index().exists() => {
+            ArchiveError::NotAnArchive { .. } if stored.is_empty() && !layout.index().exists() => {
                 return Err(error);
             }
             ArchiveError::NotAnArchive { .. } => {
@@ -158,41 +162,14 @@ pub(super) fn verify(dir: &Path, mut progress: impl FnMut(VerifyProgress)) -> Re
         Err(error @ ArchiveError::Damaged { .. }) => {
             verifier.problem(ProblemKind::Index, error.to_string(), None, &Users::default());
             // Without the index every blob still says by its name what it should hold.
-            for (digest, size) in &present {
-                verifier.refer(*digest, *size, "a blob", &Users::default());
-            }
         }
         Err(error) => return Err(error),
     }
-    for (digest, size) in &present {
-        if !verifier.uses.contains_key(digest) {
-            verifier.report.unreferenced_blobs += 1;
-            verifier.report.unreferenced_bytes += size;
-        }
-    }
+    verifier.refer_to_packs();
+    verifier.refer_to_the_rest(&stored);
+    verifier.report.strays = present::strays(&layout)?;
     verifier.check_blobs(&mut progress)?;
     Ok(verifier.report)
-}
-
-/// The blobs that are there, and their sizes.
-pub(super) fn present(layout: &Layout) -> Result<BTreeMap<Digest, u64>> {
-    let dir = layout.blobs();
-    let mut present = BTreeMap::new();
-    let entries = match fs::read_dir(&dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(present),
-        Err(error) => return Err(error).at("list", &dir)?,
-    };
-    for entry in entries {
-        let entry = entry.at("list", &dir)?;
-        let digest = entry.file_name().to_str().and_then(|name| Digest::from_hex(name).ok());
-        if let Some(digest) = digest
-            && let Some(size) = blobs::size(layout, &digest)
-        {
-            present.insert(digest, size);
-        }
-    }
-    Ok(present)
 }
 
 impl Verifier<'_> {
@@ -396,46 +373,103 @@ impl Verifier<'_> {
         }
     }
 
-    /// Reads every blob that something refers to.
+    /// Whoever needs a blob that is kept in chunks needs its packs.
+    fn refer_to_packs(&mut self) {
+        let digests: Vec<Digest> = self.uses.keys().copied().collect();
+        for digest in digests {
+            // As it is, it needs no list; and a list that cannot be read is told when the blob is.
+            if blobs::plain_size(self.layout, &digest).is_some() {
+                continue;
+            }
+            let Ok(Some(list)) = ChunkList::read(self.layout, &digest) else { continue };
+            let Some(Use { what, users, .. }) = self.uses.get(&digest) else { continue };
+            let (what, users) = (format!("a pack of {what}"), users.clone());
+            for pack in list.packs() {
+                let size = blobs::plain_size(self.layout, &pack).unwrap_or(0);
+                self.refer(pack, size, &what, &users);
+                self.packs.insert(pack);
+            }
+        }
+    }
+
+    /// What nobody refers to is checked as well: a run may find it and rely on it.
+    fn refer_to_the_rest(&mut self, stored: &BTreeMap<Digest, Stored>) {
+        for (digest, stored) in stored {
+            if !self.uses.contains_key(digest) {
+                self.report.unreferenced_blobs += 1;
+                self.report.unreferenced_bytes += stored.bytes();
+                let size = blobs::size(self.layout, digest).or(stored.plain).unwrap_or(0);
+                self.refer(*digest, size, "a blob to which nothing refers,", &Users::default());
+            }
+        }
+    }
+
+    /// Reads every blob: packs first, since what is wrong with a pack is wrong with all that lies in it.
     fn check_blobs(&mut self, progress: &mut impl FnMut(VerifyProgress)) -> Result<()> {
         let total = self.uses.values().map(|blob| blob.size).fold(0, u64::saturating_add);
         let mut done = 0;
-        for (digest, blob) in std::mem::take(&mut self.uses) {
-            let Use { what, size, users } = blob;
-            let result = match blobs::size(self.layout, &digest) {
-                None => {
-                    let message = format!("{what} {digest} is missing");
-                    self.problem(ProblemKind::Missing, message, Some(digest), &users);
-                    continue;
-                }
-                Some(found) if found != size => {
-                    let message = format!("{what} {digest} has {found} bytes instead of {size}");
-                    self.problem(ProblemKind::Size, message, Some(digest), &users);
-                    continue;
-                }
-                Some(_) => blobs::copy(self.layout, &digest, &what, |bytes| {
-                    done += bytes.len() as u64;
-                    progress(VerifyProgress { done, total });
-                    Ok(())
-                }),
-            };
+        let (packs, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.uses).into_iter().partition(|(digest, _)| self.packs.contains(digest));
+        let mut bad_packs = BTreeSet::new();
+        for (digest, blob) in packs.into_iter().chain(others) {
+            let size = blob.size;
             self.report.blobs += 1;
             self.report.bytes += size;
-            match result {
-                Ok(_) => {}
-                Err(ArchiveError::WrongDigest { found, .. }) => {
-                    let message = format!("{what} {digest} is damaged: its bytes have the digest {found}");
-                    self.problem(ProblemKind::Digest, message, Some(digest), &users);
+            let mut at = done;
+            let found = self.check_blob(&digest, &blob, &bad_packs, &mut |bytes| {
+                at += bytes;
+                progress(VerifyProgress { done: at.min(total), total });
+            })?;
+            done += size;
+            if let Some((kind, message)) = found {
+                self.problem(kind, message, Some(digest), &blob.users);
+                if self.packs.contains(&digest) {
+                    bad_packs.insert(digest);
                 }
-                // A sector that cannot be read is damage, too.
-                Err(ArchiveError::Fs(error)) => {
-                    let message = format!("{what} {digest} cannot be read: {}", error.source);
-                    self.problem(ProblemKind::Digest, message, Some(digest), &users);
-                }
-                Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// What is wrong with a blob, if anything is.
+    fn check_blob(
+        &self,
+        digest: &Digest,
+        Use { what, size, .. }: &Use,
+        bad_packs: &BTreeSet<Digest>,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<Option<(ProblemKind, String)>> {
+        if blobs::plain_size(self.layout, digest).is_none() {
+            match ChunkList::read(self.layout, digest) {
+                Ok(Some(list)) if !list.packs().is_disjoint(bad_packs) => return Ok(None),
+                Ok(_) => {}
+                Err(error) => {
+                    return Ok(Some((ProblemKind::Document, format!("{what} {digest} is lost: {error}"))));
+                }
+            }
+        }
+        let wrong = match blobs::size(self.layout, digest) {
+            None => (ProblemKind::Missing, format!("{what} {digest} is missing")),
+            Some(found) if found != *size => {
+                (ProblemKind::Size, format!("{what} {digest} has {found} bytes instead of {size}"))
+            }
+            Some(_) => match blobs::copy(self.layout, digest, what, |bytes| {
+                progress(bytes.len() as u64);
+                Ok(())
+            }) {
+                Ok(_) => return Ok(None),
+                Err(ArchiveError::WrongDigest { found, .. }) => {
+                    let message = format!("{what} {digest} is damaged: its bytes have the digest {found}");
+                    (ProblemKind::Digest, message)
+                }
+                // A sector that cannot be read is damage, too.
+                Err(ArchiveError::Fs(error)) => {
+                    (ProblemKind::Digest, format!("{what} {digest} cannot be read: {}", error.source))
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(Some(wrong))
     }
 }
 
@@ -454,13 +488,28 @@ fn name(entry: &Descriptor) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
     use super::super::testing::{Fixture, image_record};
     use super::*;
 
-    /// Replaces the bytes of a blob, which is read-only.
-    fn rewrite(fixture: &Fixture, digest: &Digest, bytes: &[u8]) {
-        fs::remove_file(fixture.blob(digest)).unwrap();
-        fs::write(fixture.blob(digest), bytes).unwrap();
+    /// Replaces the bytes of a file, which is read-only.
+    fn rewrite(path: &Path, bytes: &[u8]) {
+        fs::remove_file(path).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// Every file whose bytes count: blobs and lists of chunks.
+    fn files(fixture: &Fixture) -> Vec<PathBuf> {
+        let layout = fixture.archive.layout();
+        let folders = [layout.blobs(), layout.chunk_lists()];
+        let mut files: Vec<PathBuf> = folders
+            .iter()
+            .flat_map(|folder| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()))
+            .collect();
+        files.sort();
+        files
     }
 
     fn only_problem(fixture: &Fixture) -> Problem {
@@ -489,27 +538,42 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_is_found_in_every_blob_and_names_the_run() {
+    fn a_flipped_bit_is_found_in_every_file_and_names_who_suffers() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let (mut flipped, mut found) = (0, 0);
+        while flipped < 500 {
+            let fixture = Fixture::new();
+            for number in 0..15 {
+                fixture.add_run(number + flipped);
+            }
+            for path in files(&fixture) {
+                let sound = fs::read(&path).unwrap();
+                let mut damaged = sound.clone();
+                let bit = random.usize(..sound.len() * 8);
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                rewrite(&path, &damaged);
+                let problems = fixture.verify().problems;
+                let named = path.file_name().unwrap().to_str().unwrap();
+                let told = problems.iter().find(|problem| problem.message.contains(named));
+                found += u32::from(told.is_some_and(|told| !told.runs.is_empty() || !told.images.is_empty()));
+                rewrite(&path, &sound);
+                flipped += 1;
+            }
+            assert!(fixture.verify().is_sound());
+        }
+        println!("{found} of {flipped} flipped bits found");
+        assert_eq!(found, flipped);
+    }
+
+    #[test]
+    fn a_damaged_pack_is_told_once_with_everything_that_lies_in_it() {
         let fixture = Fixture::new();
         let record = fixture.add_run(1);
-        for name in fixture.blobs() {
-            let digest = Digest::from_hex(&name).unwrap();
-            let sound = fs::read(fixture.blob(&digest)).unwrap();
-            let mut flipped = sound.clone();
-            let middle = flipped.len() / 2;
-            flipped[middle] ^= 4;
-            rewrite(&fixture, &digest, &flipped);
-            let problems = fixture.verify().problems;
-            let found = problems.iter().find(|problem| problem.blob == Some(digest)).unwrap();
-            assert_eq!(found.kind, ProblemKind::Digest, "{found:?}");
-            assert!(!found.runs.is_empty() || !found.images.is_empty(), "{found:?}");
-            rewrite(&fixture, &digest, &sound);
-        }
-        let layer = record.images[0].layers[0];
-        let sound = fs::read(fixture.blob(&layer)).unwrap();
-        rewrite(&fixture, &layer, &vec![0; sound.len()]);
+        let pack = fixture.file_of(&record.images[0].layers[0]);
+        rewrite(&pack, b"?");
         let problem = only_problem(&fixture);
         assert_eq!((problem.runs, problem.images), (vec![record.id], vec![record.images[0].id]));
+        assert!(problem.message.starts_with("a pack of a layer sha256:"), "{}", problem.message);
     }
 
     #[test]
@@ -517,18 +581,23 @@ mod tests {
         let fixture = Fixture::new();
         let record = fixture.add_run(1);
         let artifact = record.targets[0].artifacts[0].digest;
-        rewrite(&fixture, &artifact, b"pack");
+        rewrite(&fixture.blob(&artifact), b"pack");
         let problem = only_problem(&fixture);
         assert_eq!((problem.kind, problem.blob), (ProblemKind::Size, Some(artifact)));
         assert!(problem.message.contains("debian-12_deb/hostpulse_1.0_amd64.deb"), "{}", problem.message);
-        for digest in [artifact, record.images[0].layers[0], record.images[0].id] {
-            let sound = fs::read(fixture.blob(&digest)).unwrap();
-            fs::remove_file(fixture.blob(&digest)).unwrap();
-            let found = fixture.verify().problems;
-            let found = found.iter().find(|problem| problem.blob == Some(digest)).unwrap();
+        rewrite(&fixture.blob(&artifact), b"package 1");
+        let layer = record.images[0].layers[0];
+        let list = fixture.archive.layout().chunk_list(&layer);
+        let files =
+            [fixture.blob(&artifact), fixture.blob(&record.images[0].id), fixture.file_of(&layer), list];
+        for path in files {
+            let sound = fs::read(&path).unwrap();
+            fs::remove_file(&path).unwrap();
+            let problems = fixture.verify().problems;
+            let named = path.file_name().unwrap().to_str().unwrap();
+            let found = problems.iter().find(|problem| problem.message.contains(named)).unwrap();
             assert_eq!((found.kind, &found.runs), (ProblemKind::Missing, &vec![record.id.clone()]));
-            fs::write(fixture.blob(&digest), if digest == artifact { &b"package 1"[..] } else { &sound })
-                .unwrap();
+            fs::write(&path, sound).unwrap();
         }
         assert!(fixture.verify().is_sound());
     }
@@ -537,11 +606,11 @@ mod tests {
     fn a_damaged_index_is_a_problem_and_the_blobs_are_checked_by_their_names() {
         let fixture = Fixture::new();
         let record = fixture.add_run(1);
-        rewrite(&fixture, &record.images[0].layers[0], b"?");
+        rewrite(&fixture.file_of(&record.images[0].layers[0]), b"?");
         for damage in [&b""[..], b"{", b"[]", b"\xff\xff", br#"{"schemaVersion":1,"manifests":[]}"#] {
             fs::write(fixture.archive.layout().index(), damage).unwrap();
             let kinds: Vec<ProblemKind> = fixture.verify().problems.iter().map(|found| found.kind).collect();
-            assert_eq!(kinds, [ProblemKind::Index, ProblemKind::Digest]);
+            assert_eq!(kinds, [ProblemKind::Index, ProblemKind::Digest, ProblemKind::Digest]);
         }
         fs::remove_file(fixture.archive.layout().index()).unwrap();
         assert_eq!(fixture.verify().problems[0].kind, ProblemKind::Index);
@@ -595,5 +664,15 @@ mod tests {
         let report = fixture.verify();
         assert!(report.is_sound());
         assert_eq!((report.unreferenced_blobs, report.unreferenced_bytes), (1, 5));
+        assert_eq!(report.strays, ["blobs/sha256/not-a-digest"]);
+    }
+
+    #[test]
+    fn damage_to_what_nothing_refers_to_is_found_as_well() {
+        let fixture = Fixture::new();
+        let (digest, _) = fixture.archive.put_bytes(b"12345").unwrap();
+        rewrite(&fixture.blob(&digest), b"12346");
+        let problem = only_problem(&fixture);
+        assert_eq!((problem.kind, problem.blob), (ProblemKind::Digest, Some(digest)));
     }
 }

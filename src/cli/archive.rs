@@ -1,11 +1,12 @@
 use std::io::IsTerminal;
+use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::{ArchiveCommand, Common, OutputFormat, PruneArguments, RestoreArguments};
 use super::context;
 use super::error::CliError;
-use crate::archive::{Archive, KeepPolicy, PrunePlan, Run};
+use crate::archive::{Archive, KeepPolicy, PrunePlan, Repaired, Run, VerifyProgress};
 use crate::model::ImageRole;
 use crate::report;
 use crate::stage::load_image;
@@ -19,7 +20,7 @@ pub(super) async fn archive(common: &Common, command: ArchiveCommand) -> Result<
             show(common, &archive.run(&run)?);
             Ok(0)
         }
-        ArchiveCommand::Verify => verify(common),
+        ArchiveCommand::Verify { repair_from } => verify(common, repair_from.as_deref()),
         ArchiveCommand::Prune(arguments) => prune(common, &arguments),
         ArchiveCommand::Restore(arguments) => restore(common, arguments).await,
     }
@@ -84,7 +85,7 @@ fn show(common: &Common, run: &Run) {
     }
 }
 
-fn verify(common: &Common) -> Result<u8, CliError> {
+fn verify(common: &Common, repair_from: Option<&Path>) -> Result<u8, CliError> {
     let path = context::archive_path(common);
     let bar = if std::io::stderr().is_terminal() && common.format == OutputFormat::Auto {
         let style = ProgressStyle::with_template("{bar:30} {binary_bytes}/{binary_total_bytes} {eta}");
@@ -92,20 +93,33 @@ fn verify(common: &Common) -> Result<u8, CliError> {
     } else {
         ProgressBar::hidden()
     };
-    let report = crate::archive::verify(&path, |progress| {
+    let progress = |progress: VerifyProgress| {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
-    })?;
+    };
+    let Repaired { repaired, report } = match repair_from {
+        Some(other) => crate::archive::repair(&path, other, progress)?,
+        None => Repaired { repaired: Vec::new(), report: crate::archive::verify(&path, progress)? },
+    };
     bar.finish_and_clear();
     if common.format == OutputFormat::Json {
-        json(&report);
+        match repair_from {
+            Some(_) => json(&Repaired { repaired, report: report.clone() }),
+            None => json(&report),
+        }
     } else {
+        for repaired in &repaired {
+            println!("repaired: {repaired}");
+        }
         for problem in &report.problems {
             println!("damaged: {}", problem.message);
             let runs: Vec<String> = problem.runs.iter().map(ToString::to_string).collect();
             if !runs.is_empty() {
                 println!("  touches the runs {}", runs.join(", "));
             }
+        }
+        for stray in &report.strays {
+            println!("stray: {stray} does not belong to the archive, and touches no run");
         }
         println!(
             "{}: {} runs, {} images, {} blobs, {} checked{}",

@@ -180,7 +180,11 @@ pub(super) enum ArchiveCommand {
         run: String,
     },
     /// Read everything and check it against its digests
-    Verify,
+    Verify {
+        /// Bring back what is damaged or missing from another copy of the archive
+        #[arg(long, value_name = "DIR")]
+        repair_from: Option<PathBuf>,
+    },
     /// Remove runs that are not kept, and what belongs to no run
     Prune(PruneArguments),
     /// Write a run's artifacts as files, or load one of its images into the engine

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
 
 use super::streams::{blocking, read};
 use super::{Recorder, StageResult, Workshop, infrastructure};
 use crate::archive::{ArchiveError, FileRole, RunFile};
-use crate::model::{Artifact, Digest, ImageRecord, ImageRole, RunRecord, StageRecord, TargetName};
+use crate::model::{Artifact, Digest, ImageRecord, ImageRole, RunRecord, TargetName};
+use crate::support::fs::PathContext;
 
 /// What a run's files are, beside what its record says.
 #[derive(Clone, Debug)]
@@ -50,25 +52,20 @@ pub async fn archive(
                 size,
             });
         };
-        file("source.tar", FileRole::Source, None, archive.put_file(&contents.source)?);
+        // The source and the logs lie together, compressed; packages are compressed already.
+        let stages = record.shared.iter().chain(record.targets.iter().flat_map(|target| &target.stages));
+        let names: Vec<&str> = stages.filter_map(|stage| Some(stage.log.as_ref()?.name.as_str())).collect();
+        let paths = [contents.source.clone()].into_iter().chain(names.iter().map(|name| logs.join(name)));
+        let open = paths.map(|path| Ok(File::open(&path).at("read", &path)?));
+        let stored = archive.put_compressed(open.collect::<Result<Vec<File>, ArchiveError>>()?)?;
+        file("source.tar", FileRole::Source, None, stored[0]);
+        for (name, stored) in names.iter().zip(&stored[1..]) {
+            file(name, FileRole::Log, None, *stored);
+        }
         let (name, text) = &contents.pipeline;
         file(name, FileRole::Pipeline, None, archive.put_bytes(text)?);
         for (path, bytes) in &contents.builders {
             file(path, FileRole::Builder, None, archive.put_bytes(bytes)?);
-        }
-        let mut log = |stage: &StageRecord| -> Result<(), ArchiveError> {
-            if let Some(log) = &stage.log {
-                file(&log.name, FileRole::Log, None, archive.put_file(logs.join(&log.name))?);
-            }
-            Ok(())
-        };
-        for stage in &record.shared {
-            log(stage)?;
-        }
-        for target in &record.targets {
-            for stage in &target.stages {
-                log(stage)?;
-            }
         }
         for target in &record.targets {
             for Artifact { name, digest, size, .. } in &target.artifacts {

@@ -1,8 +1,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::path::PathBuf;
 
-use super::super::blobs::{self, BlobWriter, StagedBlob};
+use super::super::chunks::{ChunkWriter, StagedChunks};
 use super::super::decompress::{self, Packing};
 use super::super::error::{ArchiveError, Result};
 use super::super::image::{self, Image, ImageConfig};
@@ -23,11 +22,11 @@ const MAX_LINKS: usize = 8;
 
 /// What an entry of the tar turned out to be. Names say nothing: older Docker writes `ID.json` and `ID/layer.tar`, newer
 /// Docker and podman write `blobs/sha256/HEX` for everything.
-enum Item<'a> {
+enum Item {
     /// Something small that is no tar: a configuration, a manifest.
     Document(Vec<u8>),
     /// A tar, unpacked.
-    Layer(StagedBlob<'a>),
+    Layer(StagedChunks),
     /// A link to another entry.
     Link(String),
     /// Something large that is no tar.
@@ -37,14 +36,19 @@ enum Item<'a> {
 struct Importer<'a> {
     layout: &'a Layout,
     workspace: &'a Workspace,
-    items: HashMap<String, Item<'a>>,
+    chunks: ChunkWriter<'a>,
+    items: HashMap<String, Item>,
     documents: u64,
-    known: Option<HashMap<u64, PathBuf>>,
 }
 
 /// Reads an image from `docker save`'s tar in one pass. Nothing becomes visible before the whole image has proved sound.
-pub(in super::super) fn import(layout: &Layout, workspace: &Workspace, stream: impl Read) -> Result<Image> {
-    let mut importer = Importer { layout, workspace, items: HashMap::new(), documents: 0, known: None };
+pub(in super::super) fn import(
+    layout: &Layout,
+    workspace: &Workspace,
+    chunks: ChunkWriter<'_>,
+    stream: impl Read,
+) -> Result<Image> {
+    let mut importer = Importer { layout, workspace, chunks, items: HashMap::new(), documents: 0 };
     let mut tar = TarReader::new(stream);
     while let Some(entry) = tar.next_entry()? {
         importer.take(entry, &mut tar)?;
@@ -52,7 +56,7 @@ pub(in super::super) fn import(layout: &Layout, workspace: &Workspace, stream: i
     importer.finish()
 }
 
-impl<'a> Importer<'a> {
+impl Importer<'_> {
     fn take(&mut self, entry: TarEntry, content: &mut impl Read) -> Result<()> {
         let TarEntry { path, kind, size } = entry;
         let item = match kind {
@@ -77,21 +81,18 @@ impl<'a> Importer<'a> {
         }
     }
 
-    fn take_file(&mut self, path: &str, size: u64, content: &mut impl Read) -> Result<Item<'a>> {
+    fn take_file(&mut self, path: &str, size: u64, content: &mut impl Read) -> Result<Item> {
         let (start, mut content) = decompress::peek(content, 512).map_err(ArchiveError::Input)?;
         let packing = Packing::of(&start);
         if let Packing::Gzip | Packing::Zstd = packing {
-            let mut layer = BlobWriter::new(self.layout, self.workspace, None)?;
             let mut unpacked = decompress::unpack(content, packing).map_err(ArchiveError::Input)?;
-            layer.write_all_of(&mut unpacked)?;
-            return Ok(Item::Layer(layer.finish()?));
+            self.chunks.write_all_of(&mut unpacked)?;
+            return Ok(Item::Layer(self.chunks.end_blob()?));
         }
         let is_tar = tar_reader::is_header(&start) || (start.len() == 512 && start.iter().all(|b| *b == 0));
         if is_tar {
-            let likely = self.known_of_size(size)?;
-            let mut layer = BlobWriter::new(self.layout, self.workspace, likely)?;
-            layer.write_all_of(&mut content)?;
-            return Ok(Item::Layer(layer.finish()?));
+            self.chunks.write_all_of(&mut content)?;
+            return Ok(Item::Layer(self.chunks.end_blob()?));
         }
         if size > MAX_DOCUMENTS {
             io::copy(&mut content, &mut io::sink()).map_err(ArchiveError::Input)?;
@@ -104,14 +105,6 @@ impl<'a> Importer<'a> {
         let mut bytes = Vec::new();
         content.read_to_end(&mut bytes).map_err(ArchiveError::Input)?;
         Ok(Item::Document(bytes))
-    }
-
-    fn known_of_size(&mut self, size: u64) -> Result<Option<PathBuf>> {
-        let known = match &mut self.known {
-            Some(known) => known,
-            none => none.insert(blobs::by_size(self.layout)?),
-        };
-        Ok(known.get(&size).cloned())
     }
 
     fn finish(mut self) -> Result<Image> {
@@ -137,15 +130,15 @@ impl<'a> Importer<'a> {
             self.check_layer(name, wanted)?;
         }
         // Every layer is sound: only now does anything become visible, and the configuration last.
-        for (name, wanted) in named.iter().zip(wanted) {
+        let mut layers = Vec::new();
+        for name in named {
+            // An image may have the same layer twice.
             let path = self.resolve(name)?;
             if let Some(Item::Layer(layer)) = self.items.remove(&path) {
-                layer.publish()?;
-            } else if blobs::size(self.layout, wanted).is_none() {
-                // An earlier position of the same image has published it already, or it was never there.
-                return Err(bad(format!("its layer `{name}` is no tar")));
+                layers.push(layer);
             }
         }
+        self.chunks.publish(&layers)?;
         image::put_config(self.layout, self.workspace, &config)?;
         image::from_config(self.layout, &id, &config)
     }

@@ -96,9 +96,9 @@ impl Session<'_> {
         let tar = written(move |out| {
             let mut tar = tar::Builder::new(out);
             for (name, file) in files {
-                let content = match &file.path {
-                    Some(path) => File::open(path)?,
-                    None => archive.open_blob(&file.digest).map_err(std::io::Error::other)?,
+                let content: Box<dyn std::io::Read> = match &file.path {
+                    Some(path) => Box::new(File::open(path)?),
+                    None => Box::new(archive.open_blob(&file.digest).map_err(std::io::Error::other)?),
                 };
                 let mut header = tar::Header::new_gnu();
                 header.set_mode(0o644);

@@ -1,0 +1,387 @@
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Read, Write};
+use std::mem;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use fastcdc::v2020::StreamCDC;
+
+use super::super::error::{ArchiveError, Result};
+use super::super::layout::{self, Layout};
+use super::super::workspace::Workspace;
+use super::known::KnownChunks;
+use super::list::{ChunkList, Extent};
+use super::pack::{self, PackedChunk};
+use crate::model::{Digest, Hasher};
+use crate::support::fs::{FsError, PathContext};
+
+/// Bytes of a chunk: at least, on average, at most. Smaller ones are found again more often and compress worse.
+const MIN_CHUNK: usize = 128 << 10;
+const AVERAGE_CHUNK: usize = 512 << 10;
+const MAX_CHUNK: usize = 2 << 20;
+
+/// Zstandard's own default: stronger levels cost far more time than they save bytes.
+const LEVEL: i32 = 3;
+
+/// Bytes that are handed over at a time, and how many such blocks may wait.
+const BLOCK: usize = 1 << 20;
+const WAITING: usize = 8;
+
+/// Stores blobs in chunks. Chunks that are known are not stored again; all new ones go into one pack. Digests of blobs are
+/// computed in the caller's thread, everything else in one of the writer's own.
+///
+/// Nobody sees anything of it before [`ChunkWriter::publish`]; dropped, it leaves nothing behind.
+pub(in super::super) struct ChunkWriter<'a> {
+    layout: &'a Layout,
+    workspace: &'a Workspace,
+    known: &'a Arc<KnownChunks>,
+    hasher: Hasher,
+    block: Vec<u8>,
+    packer: Option<Packer>,
+}
+
+/// A blob that is complete and not visible yet.
+#[derive(Debug)]
+pub(in super::super) struct StagedChunks {
+    /// The digest of its bytes.
+    pub(in super::super) digest: Digest,
+    /// Bytes.
+    pub(in super::super) size: u64,
+    pieces: Vec<Piece>,
+}
+
+/// A chunk that lies in the pack being written, whose digest is not known yet, or elsewhere.
+#[derive(Clone, Copy, Debug)]
+enum Piece {
+    New(PackedChunk),
+    Known(Extent),
+}
+
+enum Block {
+    Bytes(Vec<u8>),
+    EndOfBlob,
+}
+
+/// The thread that cuts, compresses and writes.
+struct Packer {
+    blocks: SyncSender<Block>,
+    blobs: Receiver<Vec<Piece>>,
+    thread: JoinHandle<Result<Option<Pack>, FsError>>,
+}
+
+/// A pack, complete.
+struct Pack {
+    temp: TempPack,
+    digest: Digest,
+    chunks: Vec<PackedChunk>,
+}
+
+/// A pack that is being written.
+struct PackFile {
+    temp: TempPack,
+    file: Hasher<BufWriter<File>>,
+}
+
+struct TempPack(PathBuf);
+
+impl Drop for TempPack {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl<'a> ChunkWriter<'a> {
+    pub(in super::super) fn new(
+        layout: &'a Layout,
+        workspace: &'a Workspace,
+        known: &'a Arc<KnownChunks>,
+    ) -> Self {
+        Self { layout, workspace, known, hasher: Hasher::new(), block: Vec::new(), packer: None }
+    }
+
+    /// Adds to the current blob.
+    pub(in super::super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        // A hasher that keeps no bytes cannot fail.
+        let _ = self.hasher.write_all(bytes);
+        self.block.extend_from_slice(bytes);
+        if self.block.len() >= BLOCK {
+            self.send_block()?;
+        }
+        Ok(())
+    }
+
+    /// Adds all of `input` to the current blob.
+    pub(in super::super) fn write_all_of(&mut self, input: &mut impl Read) -> Result<()> {
+        let mut buffer = vec![0; BLOCK / 4];
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(read) => self.write(&buffer[..read])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(ArchiveError::Input(error)),
+            }
+        }
+    }
+
+    /// Bytes of the current blob so far.
+    pub(in super::super) fn bytes(&self) -> u64 {
+        self.hasher.bytes()
+    }
+
+    /// Ends the current blob; the next one may begin.
+    pub(in super::super) fn end_blob(&mut self) -> Result<StagedChunks> {
+        self.send_block()?;
+        self.send(Block::EndOfBlob)?;
+        let (digest, size, _) = mem::take(&mut self.hasher).finish();
+        let pieces = match self.packer()?.blobs.recv() {
+            Ok(pieces) => pieces,
+            Err(_) => return Err(self.failure()),
+        };
+        Ok(StagedChunks { digest, size, pieces })
+    }
+
+    /// Makes blobs visible: first the pack with their new chunks, then the list of each. A blob that is there already stays as it
+    /// is. Chunks of blobs that are not given go with them only if they are in the same pack.
+    pub(in super::super) fn publish(mut self, blobs: &[StagedChunks]) -> Result<()> {
+        self.workspace.hold(blobs.iter().map(|blob| &blob.digest))?;
+        let mut missing = Vec::new();
+        for blob in blobs {
+            if !self.is_there(blob) {
+                missing.push(blob);
+            }
+        }
+        let pack = self.packer.take().map(finish).transpose()?.flatten();
+        let is_new = |piece: &Piece| matches!(piece, Piece::New(_));
+        let needed = missing.iter().any(|blob| blob.pieces.iter().any(is_new));
+        if let Some(pack) = pack.as_ref().filter(|_| needed) {
+            self.workspace.hold([&pack.digest])?;
+            let path = self.layout.blob(&pack.digest);
+            fs::rename(&pack.temp.0, &path).at("create", &path)?;
+            layout::sync_dir(&self.layout.blobs())?;
+            self.known.add(pack.digest, &pack.chunks);
+        }
+        for blob in &missing {
+            self.write_list(blob, pack.as_ref().map(|pack| pack.digest))?;
+        }
+        if !missing.is_empty() {
+            layout::sync_dir(&self.layout.chunk_lists())?;
+        }
+        Ok(())
+    }
+
+    fn is_there(&self, blob: &StagedChunks) -> bool {
+        super::super::blobs::size(self.layout, &blob.digest) == Some(blob.size)
+    }
+
+    fn write_list(&self, blob: &StagedChunks, pack: Option<Digest>) -> Result<()> {
+        let mut list = ChunkList::default();
+        for piece in &blob.pieces {
+            list.push(match (*piece, pack) {
+                (Piece::Known(extent), _) => extent,
+                (Piece::New(PackedChunk { offset, length, size, .. }), Some(pack)) => {
+                    Extent { pack, offset, length: length.into(), size: size.into() }
+                }
+                (Piece::New(_), None) => return Err(ArchiveError::Input(io::ErrorKind::BrokenPipe.into())),
+            });
+        }
+        let temp = self.workspace.new_path()?;
+        let folder = self.layout.chunk_lists();
+        fs::create_dir_all(&folder).at("create", &folder)?;
+        let mut file = new_file(&temp).at("create", &temp)?;
+        file.write_all(list.to_text().as_bytes()).and_then(|()| file.sync_all()).at("write", &temp)?;
+        let path = self.layout.chunk_list(&blob.digest);
+        Ok(fs::rename(&temp, &path).at("create", &path)?)
+    }
+
+    fn send_block(&mut self) -> Result<()> {
+        let block = mem::take(&mut self.block);
+        match block.is_empty() {
+            true => Ok(()),
+            false => self.send(Block::Bytes(block)),
+        }
+    }
+
+    fn send(&mut self, block: Block) -> Result<()> {
+        match self.packer()?.blocks.send(block) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.failure()),
+        }
+    }
+
+    fn packer(&mut self) -> Result<&Packer> {
+        if self.packer.is_none() {
+            self.known.load(self.layout, self.workspace)?;
+            self.packer = Some(Packer::start(self.workspace.new_path()?, self.known.clone())?);
+        }
+        self.packer.as_ref().ok_or_else(|| ArchiveError::Input(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    /// Why the thread ended.
+    fn failure(&mut self) -> ArchiveError {
+        let ended = self.packer.take().map(finish);
+        match ended {
+            Some(Err(error)) => error.into(),
+            _ => ArchiveError::Input(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
+
+impl Drop for ChunkWriter<'_> {
+    fn drop(&mut self) {
+        // Waits, so that the thread writes nothing after its workspace is gone.
+        if let Some(packer) = self.packer.take() {
+            let _ = finish(packer);
+        }
+    }
+}
+
+fn finish(packer: Packer) -> Result<Option<Pack>, FsError> {
+    let Packer { blocks, blobs, thread } = packer;
+    drop((blocks, blobs));
+    match thread.join() {
+        Ok(pack) => pack,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Read-only from the start: what is stored is written once.
+fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o444).open(path)
+}
+
+impl PackFile {
+    fn create(path: PathBuf) -> io::Result<Self> {
+        let file = new_file(&path)?;
+        Ok(Self { temp: TempPack(path), file: Hasher::around(BufWriter::with_capacity(BLOCK, file)) })
+    }
+}
+
+impl Packer {
+    fn start(path: PathBuf, known: Arc<KnownChunks>) -> Result<Self, FsError> {
+        let (blocks, incoming) = sync_channel(WAITING);
+        let (outgoing, blobs) = sync_channel(1);
+        let work = PackerThread { path, pack: None, chunks: Vec::new(), own: HashMap::new(), known };
+        let thread = std::thread::Builder::new()
+            .name("chunks".to_owned())
+            .spawn(move || work.run(incoming, &outgoing))
+            .at("start a thread for", "chunks")?;
+        Ok(Self { blocks, blobs, thread })
+    }
+}
+
+struct PackerThread {
+    path: PathBuf,
+    /// Made when the first new chunk comes.
+    pack: Option<PackFile>,
+    chunks: Vec<PackedChunk>,
+    own: HashMap<Digest, PackedChunk>,
+    known: Arc<KnownChunks>,
+}
+
+impl PackerThread {
+    fn run(
+        mut self,
+        incoming: Receiver<Block>,
+        outgoing: &SyncSender<Vec<Piece>>,
+    ) -> Result<Option<Pack>, FsError> {
+        let mut blob = Incoming { blocks: incoming, block: Vec::new(), at: 0, state: State::Begun };
+        let mut compressor = zstd::bulk::Compressor::new(LEVEL).at("compress for", &self.path)?;
+        while blob.begin() {
+            let mut pieces = Vec::new();
+            for chunk in StreamCDC::new(&mut blob, MIN_CHUNK, AVERAGE_CHUNK, MAX_CHUNK) {
+                let chunk = chunk.map_err(io::Error::from).at("cut for", &self.path)?;
+                pieces.push(self.piece(&chunk.data, &mut compressor).at("write", &self.path)?);
+            }
+            if blob.state == State::Ended {
+                // A receiver that is gone wants no more.
+                let _ = outgoing.send(pieces);
+            }
+        }
+        let Some(PackFile { temp, mut file }) = self.pack else { return Ok(None) };
+        let table = pack::table(&self.chunks).and_then(|table| file.write_all(&table));
+        table.at("write", &temp.0)?;
+        let (digest, _, file) = file.finish();
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error).at("write", &temp.0)?;
+        file.sync_all().at("write", &temp.0)?;
+        Ok(Some(Pack { temp, digest, chunks: self.chunks }))
+    }
+
+    fn piece(&mut self, bytes: &[u8], compressor: &mut zstd::bulk::Compressor<'_>) -> io::Result<Piece> {
+        let digest = Digest::of(bytes);
+        if let Some(extent) = self.known.get(&digest) {
+            return Ok(Piece::Known(extent));
+        }
+        if let Some(chunk) = self.own.get(&digest) {
+            return Ok(Piece::New(*chunk));
+        }
+        let frame = compressor.compress(bytes)?;
+        let too_large = |_| io::Error::other("a chunk is too large");
+        let pack = match &mut self.pack {
+            Some(pack) => pack,
+            none => none.insert(PackFile::create(self.path.clone())?),
+        };
+        let chunk = PackedChunk {
+            digest,
+            offset: pack.file.bytes(),
+            length: u32::try_from(frame.len()).map_err(too_large)?,
+            size: u32::try_from(bytes.len()).map_err(too_large)?,
+        };
+        pack.file.write_all(&frame)?;
+        self.chunks.push(chunk);
+        self.own.insert(digest, chunk);
+        Ok(Piece::New(chunk))
+    }
+}
+
+/// The current blob as the thread reads it.
+struct Incoming {
+    blocks: Receiver<Block>,
+    block: Vec<u8>,
+    at: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// A blob is being read, or one may begin.
+    Begun,
+    /// The blob has ended.
+    Ended,
+    /// Nothing comes any more.
+    Closed,
+}
+
+impl Incoming {
+    /// Waits for the next blob; false if there is none.
+    fn begin(&mut self) -> bool {
+        if self.state == State::Closed {
+            return false;
+        }
+        self.state = State::Begun;
+        self.fill();
+        self.state != State::Closed
+    }
+
+    fn fill(&mut self) {
+        while self.state == State::Begun && self.at == self.block.len() {
+            match self.blocks.recv() {
+                Ok(Block::Bytes(bytes)) => (self.block, self.at) = (bytes, 0),
+                Ok(Block::EndOfBlob) => self.state = State::Ended,
+                Err(_) => self.state = State::Closed,
+            }
+        }
+    }
+}
+
+impl Read for Incoming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.fill();
+        let read = (&self.block[self.at..]).read(buffer)?;
+        self.at += read;
+        Ok(read)
+    }
+}
