@@ -1,0 +1,38 @@
+//! The archive's part of the benchmarks: stores and gives back images without an engine.
+//!
+//! `archive_bench ingest ARCHIVE` reads the output of `docker save` from standard input and prints the image's id;
+//! `archive_bench export ARCHIVE ID` writes what `docker load` reads to standard output.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that cannot go on ends")]
+
+use std::io::{stdin, stdout};
+
+use packhold::archive::Archive;
+use packhold::model::{Digest, ImageRecord, ImageRole, Origin};
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["ingest", path] => {
+            let archive = Archive::open_or_create(path).unwrap();
+            let image = archive.import_docker_archive(stdin().lock()).unwrap();
+            let record = ImageRecord {
+                id: image.id,
+                role: ImageRole::Builder,
+                builder: "bench".to_owned(),
+                key: image.id,
+                origin: Origin::Tar { path: "standard input".to_owned(), digest: Digest::of("bench") },
+                obtained: "tar".to_owned(),
+                layers: image.layers.iter().map(|layer| layer.digest).collect(),
+                packages: Vec::new(),
+            };
+            archive.add_image(&record).unwrap();
+            println!("{}", image.id);
+        }
+        ["export", path, id] => {
+            let archive = Archive::open(path).unwrap();
+            archive.export_docker_archive(&id.parse().unwrap(), None, stdout().lock()).unwrap();
+        }
+        _ => panic!("archive_bench ingest ARCHIVE | export ARCHIVE ID"),
+    }
+}
