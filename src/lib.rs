@@ -30,6 +30,7 @@
 //! | key | the digest of everything that can change a result; the same key means that it need not be made again ([`plan`]) |
 //! | archive | a folder in OCI image layout, blobs written once ([`mod@archive`]) |
 //! | engine | what runs containers ([`engine::Engine`]) |
+//! | remote | a registry, a bucket or another archive to which runs are pushed and from which they are pulled ([`remote`]) |
 //! | sandbox | one container as a scope, removed whatever happens ([`sandbox`]) |
 //!
 //! # Layers
@@ -42,6 +43,7 @@
 //! 6 cli/             one file per command
 //! 5 run/             scheduler: request → run record; parallelism, cancellation, events
 //! 4 stage/           source prepare deps build verify archive: one function each, typed in, typed out
+//! 3 remote/          registry, bucket, another archive: push and pull of runs
 //! 3 sandbox/         one disposable container as a scope: limits, time-outs; always removed
 //! 3 plan/            pure: what is built from what, and under which key
 //! 2 engine/          trait Engine + docker, fake, conformance; own types only
@@ -69,6 +71,7 @@ pub mod config;
 pub mod engine;
 pub mod model;
 pub mod plan;
+pub mod remote;
 pub mod report;
 pub mod run;
 pub mod sandbox;

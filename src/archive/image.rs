@@ -271,9 +271,7 @@ impl ImageEntries {
     /// Lists the image and its record, each once. The record that was stored first for a key and an image stays; the
     /// entry moves to the end, which is where [`find`] looks first.
     pub(super) fn list(self, index: &mut Vec<Descriptor>) {
-        if !index.iter().any(|entry| entry.digest() == self.image.digest()) {
-            index.push(self.image);
-        }
+        take_entry(index, &self.image);
         let same = |entry: &Descriptor| {
             describes_artifact(entry, IMAGE_RECORD)
                 && [IMAGE_KEY, IMAGE_ID]
@@ -292,6 +290,20 @@ impl ImageEntries {
 pub(super) fn manifests(index: &[Descriptor]) -> impl Iterator<Item = Digest> {
     let with_id = index.iter().rev().filter(|entry| annotation(entry, IMAGE_ID).is_some());
     with_id.filter(|entry| entry.artifact_type().is_none()).filter_map(digest_of)
+}
+
+/// Lists an image or its record that came from elsewhere, if it is not listed; what is listed stays as it is.
+pub(super) fn take_entry(index: &mut Vec<Descriptor>, entry: &Descriptor) {
+    let about = |entry: &Descriptor, key| annotation(entry, key).map(str::to_owned);
+    let same = |known: &Descriptor| {
+        known.digest() == entry.digest()
+            || (describes_artifact(entry, IMAGE_RECORD)
+                && describes_artifact(known, IMAGE_RECORD)
+                && [IMAGE_KEY, IMAGE_ID].iter().all(|key| about(known, key) == about(entry, key)))
+    };
+    if !index.iter().any(same) {
+        index.push(entry.clone());
+    }
 }
 
 /// The image that was stored last for `key`.

@@ -22,6 +22,7 @@ mod restore;
 mod run;
 #[cfg(test)]
 mod testing;
+mod transfer;
 mod verify;
 mod workspace;
 
@@ -41,6 +42,7 @@ pub use prune::{KeepPolicy, KeptBecause, PrunePlan, Pruned, PrunedRun};
 pub use repair::Repaired;
 pub use restore::RestoredFile;
 pub use run::{FileRole, Run, RunFile, RunSummary, TargetSummary};
+pub use transfer::{Bundle, Incoming, Object, ObjectKind};
 pub use verify::{Problem, ProblemKind, VerifyProgress, VerifyReport};
 pub use workspace::Swept;
 use workspace::Workspace;

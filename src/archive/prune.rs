@@ -324,6 +324,13 @@ fn images_of_run(layout: &Layout, entry: &Descriptor) -> Result<Vec<Digest>> {
     Ok(run::images(&manifest))
 }
 
+/// A listed document and everything that it refers to.
+pub(super) fn needed_by(layout: &Layout, digest: &Digest) -> Result<BTreeSet<Digest>> {
+    let mut needed = BTreeSet::new();
+    mark(layout, digest, MAX_DEPTH, &mut needed)?;
+    Ok(needed)
+}
+
 /// Notes a blob and everything that it refers to. Documents of other tools count as well: whatever has a digest is referred
 /// to, and manifests and indexes are followed (OCI image specification, "Content Descriptors"). A document that cannot be
 /// read is an error, since nobody knows then what is still needed.

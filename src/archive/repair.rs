@@ -31,7 +31,7 @@ pub struct Repaired {
     pub report: VerifyReport,
 }
 
-/// Repairs the archive in `dir` with what the archive in `other` has. See [`repair`](super::repair).
+/// Repairs the archive in `dir` with what the archive in `other` has. See [`repair`](super::repair()).
 pub(super) fn repair(
     dir: &Path,
     other: &Path,

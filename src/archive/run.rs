@@ -203,7 +203,7 @@ pub(super) fn add(
 }
 
 /// Refuses a run whose files are not there, or whose record names files that it does not come with.
-fn check(layout: &Layout, record: &RunRecord, files: &[RunFile]) -> Result<()> {
+pub(super) fn check(layout: &Layout, record: &RunRecord, files: &[RunFile]) -> Result<()> {
     let inconsistent =
         |reason: String| ArchiveError::Inconsistent { what: format!("run {}", record.id), reason };
     for file in files {

@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::args::{ArchiveCommand, Common, OutputFormat, PruneArguments, RestoreArguments};
 use super::context;
 use super::error::CliError;
+use super::transfer;
 use crate::archive::{Archive, KeepPolicy, PrunePlan, Repaired, Run, VerifyProgress};
 use crate::model::ImageRole;
 use crate::report;
@@ -22,11 +23,14 @@ pub(super) async fn archive(common: &Common, command: ArchiveCommand) -> Result<
         }
         ArchiveCommand::Verify { repair_from } => verify(common, repair_from.as_deref()),
         ArchiveCommand::Prune(arguments) => prune(common, &arguments),
+        ArchiveCommand::Push(arguments) => transfer::push(common, arguments).await,
+        ArchiveCommand::Pull(arguments) => transfer::pull(common, arguments).await,
+        ArchiveCommand::Copy(arguments) => transfer::copy(common, arguments).await,
         ArchiveCommand::Restore(arguments) => restore(common, arguments).await,
     }
 }
 
-fn json<T: serde::Serialize>(value: &T) {
+pub(super) fn json<T: serde::Serialize>(value: &T) {
     println!("{}", serde_json::to_string(value).unwrap_or_default());
 }
 

@@ -187,6 +187,12 @@ pub(super) enum ArchiveCommand {
     },
     /// Remove runs that are not kept, and what belongs to no run
     Prune(PruneArguments),
+    /// Bring runs to a registry, a bucket or another archive
+    Push(PushArguments),
+    /// Fetch runs from a registry, a bucket or another archive
+    Pull(PullArguments),
+    /// Copy runs to an archive in another folder, which is made if it is not there
+    Copy(CopyArguments),
     /// Write a run's artifacts as files, or load one of its images into the engine
     Restore(RestoreArguments),
 }
@@ -209,6 +215,57 @@ pub(super) struct PruneArguments {
     /// Say what would be removed, and remove nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Which runs travel.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(super) struct WhichRuns {
+    /// A run's id, the beginning of one, or `latest` (may be given several times)
+    #[arg(value_name = "RUN")]
+    pub runs: Vec<String>,
+    /// All runs
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// How another place is reached.
+#[derive(Args, Debug)]
+pub(super) struct PlaceArguments {
+    /// Trust this certificate of an authority as well, PEM
+    #[arg(long, env = "PACKHOLD_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct PushArguments {
+    #[command(flatten)]
+    pub which: WhichRuns,
+    /// oci://HOST/REPOSITORY, oci+http://HOST/REPOSITORY, s3://BUCKET/PREFIX, or a folder
+    #[arg(long, value_name = "PLACE")]
+    pub to: String,
+    #[command(flatten)]
+    pub place: PlaceArguments,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct PullArguments {
+    #[command(flatten)]
+    pub which: WhichRuns,
+    /// oci://HOST/REPOSITORY, oci+http://HOST/REPOSITORY, s3://BUCKET/PREFIX, or a folder
+    #[arg(long, value_name = "PLACE")]
+    pub from: String,
+    #[command(flatten)]
+    pub place: PlaceArguments,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CopyArguments {
+    #[command(flatten)]
+    pub which: WhichRuns,
+    /// The folder
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -3,7 +3,8 @@ use std::fmt::Write;
 use crate::archive::ArchiveError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
-use crate::run::RunError;
+use crate::remote::RemoteError;
+use crate::run::{RunError, exit_code_of};
 use crate::support::Hint;
 use crate::support::fs::FsError;
 
@@ -12,6 +13,8 @@ use crate::support::fs::FsError;
 pub(super) enum CliError {
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     #[error("{message}")]
     Usage { message: String, hint: String },
 }
@@ -20,7 +23,10 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Run(error) => error.exit_code(),
-            Self::Usage { .. } => 2,
+            Self::Remote(RemoteError::BadLocation { .. } | RemoteError::UnknownRun { .. })
+            | Self::Usage { .. } => 2,
+            Self::Remote(RemoteError::Archive(error)) => exit_code_of(error),
+            Self::Remote(_) => 3,
         }
     }
 
@@ -47,6 +53,7 @@ impl Hint for CliError {
     fn hint(&self) -> String {
         match self {
             Self::Run(error) => error.hint(),
+            Self::Remote(error) => error.hint(),
             Self::Usage { hint, .. } => hint.clone(),
         }
     }

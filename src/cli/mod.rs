@@ -14,6 +14,7 @@ mod output;
 mod plan;
 mod run;
 mod tails;
+mod transfer;
 mod verify;
 
 use std::process::ExitCode;

@@ -59,17 +59,23 @@ impl RunError {
                 | SourceError::Fs(_),
             ) => 3,
             Self::Source(_) => 2,
-            Self::Archive(
-                ArchiveError::NotAnArchive { .. }
-                | ArchiveError::Foreign { .. }
-                | ArchiveError::UnknownRun { .. }
-                | ArchiveError::AmbiguousRun { .. }
-                | ArchiveError::UnknownTarget { .. }
-                | ArchiveError::WouldOverwrite { .. },
-            ) => 2,
-            Self::Engine(_) | Self::Archive(_) | Self::Fs(_) => 3,
+            Self::Archive(error) => exit_code_of(error),
+            Self::Engine(_) | Self::Fs(_) => 3,
             Self::Interrupted => 130,
         }
+    }
+}
+
+/// The process's exit code for an error of the archive.
+pub fn exit_code_of(error: &ArchiveError) -> u8 {
+    match error {
+        ArchiveError::NotAnArchive { .. }
+        | ArchiveError::Foreign { .. }
+        | ArchiveError::UnknownRun { .. }
+        | ArchiveError::AmbiguousRun { .. }
+        | ArchiveError::UnknownTarget { .. }
+        | ArchiveError::WouldOverwrite { .. } => 2,
+        _ => 3,
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 pub use doctor::{Finding, Health, examine};
-pub use error::RunError;
+pub use error::{RunError, exit_code_of};
 pub use files::{VerifyFiles, verify_files};
 pub use folders::{Folders, Swept, sweep};
 pub use preview::{Preview, TargetPreview, preview};

@@ -246,7 +246,7 @@ fn a_base_image_is_pulled_from_a_registry_under_the_name_that_the_builder_asks_f
 
     // Nobody has the image any more, and the name means another one by now: what was pulled once is pulled again.
     let layer = used["layers"][0].as_str().unwrap().replace(':', "/");
-    fs::remove_file(place.archive.join("blobs").join(layer)).unwrap();
+    fs::remove_file(place.archive.join("chunked").join(layer)).unwrap();
     docker(&["tag", image(known.record(), "deps")["id"].as_str().unwrap(), &pushed]);
     docker(&["push", "--quiet", &pushed]);
     docker(&["image", "rm", &pushed]);

@@ -1,6 +1,8 @@
 //! The archive from outside: what the commands say, and processes that are killed at random moments.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
+mod remote;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -15,6 +17,7 @@ use packhold::model::{
 
 const ROLE: &str = "PACKHOLD_TEST_ROLE";
 const ARCHIVE: &str = "PACKHOLD_TEST_ARCHIVE";
+const FROM: &str = "PACKHOLD_TEST_FROM";
 
 /// How many processes are killed.
 const KILLS: u32 = 200;
@@ -35,6 +38,19 @@ fn worker() {
             let policy = KeepPolicy { last: Some(40), ..KeepPolicy::default() };
             Archive::open_or_create(&path).unwrap().prune(&policy, jiff::Timestamp::now()).unwrap();
         },
+        // Begins anew each time, with what an earlier one left half.
+        "pull" => {
+            let from = std::env::var(FROM).unwrap();
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            loop {
+                let source = packhold::remote::Directory(Archive::open(&from).unwrap());
+                for run in Archive::open(&from).unwrap().runs().unwrap() {
+                    let archive = Archive::open_or_create(&path).unwrap();
+                    let pulled = runtime.block_on(packhold::remote::pull(&archive, &source, &run.id));
+                    println!("archived {}", pulled.unwrap().run);
+                }
+            }
+        }
         role => panic!("{role}"),
     }
 }
@@ -43,12 +59,17 @@ fn worker() {
 fn whoever_is_killed_the_archive_is_sound_and_what_was_reported_is_complete() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("archive");
+    let elsewhere = Archive::open_or_create(dir.path().join("from")).unwrap();
+    let future = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    for number in 0..20 {
+        add_run_at(&elsewhere, number, future);
+    }
     let (mut reported, mut problems) = (0, 0);
     let begun = Instant::now();
     for round in 0..KILLS / 4 {
-        // Two writers and a prune at once, and now and then one of them alone at the end.
-        let mut workers = vec![spawn("write", &path), spawn("prune", &path), spawn("write", &path)];
-        workers.push(spawn(if round % 2 == 0 { "prune" } else { "write" }, &path));
+        // A writer, a prune and a pull at once, and one more.
+        let mut workers = vec![spawn("write", &path), spawn("prune", &path), spawn("pull", &path)];
+        workers.push(spawn(["prune", "write", "pull"][round as usize % 3], &path));
         let mut lines = Vec::new();
         for mut worker in workers {
             std::thread::sleep(Duration::from_millis(fastrand::u64(10..100)));
@@ -215,6 +236,7 @@ fn spawn(role: &str, path: &Path) -> Child {
         .args(["--exact", "worker", "--ignored", "--nocapture"])
         .env(ROLE, role)
         .env(ARCHIVE, path)
+        .env(FROM, path.with_file_name("from"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -224,7 +246,10 @@ fn spawn(role: &str, path: &Path) -> Child {
 
 /// Stores a run of one target and one package, with an image that all runs share and one of its own.
 fn add_run(archive: &Archive, number: u32) -> RunId {
-    let started = jiff::Timestamp::now();
+    add_run_at(archive, number, jiff::Timestamp::now())
+}
+
+fn add_run_at(archive: &Archive, number: u32, started: jiff::Timestamp) -> RunId {
     let image = |content: &str, key: &str| {
         let mut tar = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
