@@ -43,9 +43,16 @@ apt_install() {
 	apt -y install "$@"
 }
 
+# What the base image may have is emptied and not removed: that a file is gone is kept with the time at which it went.
 apt_clean() {
 	apt-get clean
-	rm -rf /var/lib/apt/lists/* /var/log/apt/* /var/log/dpkg.log /var/log/alternatives.log
+	find /var/lib/apt/lists -mindepth 1 -maxdepth 1 ! -name lock ! -name partial -exec rm -rf {} +
+	# Lists of another container came with its times.
+	find /var/lib/apt/lists -exec touch {} +
+	for leftover in /var/log/apt/* /var/log/dpkg.log /var/log/alternatives.log /var/cache/debconf/*-old \
+		/var/cache/ldconfig/aux-cache /var/lib/dpkg/*-old; do
+		[ ! -f "$leftover" ] || : >"$leftover"
+	done
 }
 
 # empty_rpm: reads a spec file without %files from standard input, prints the path of the package made from it.

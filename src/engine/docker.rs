@@ -3,6 +3,7 @@
 //! The only module, with its children, that names bollard. What it hides: requests and streams that end in different
 //! errors, answers of status 200 whose body is an error, and a command whose output stays open after its end.
 
+mod commit;
 mod connect;
 mod containers;
 mod error;

@@ -45,7 +45,7 @@ pub fn base_key(builder: &Builder, userland: Digest) -> Digest {
 pub fn builder_key(builder: &Builder, base: Digest) -> Digest {
     Key::new("builder")
         .with("base", base.to_string())
-        .with("scripts", builder.digest_of(&["prepare.sh"]).to_string())
+        .with("scripts", builder.digest_of(&["prepare.sh", TIDY]).to_string())
         .finish()
 }
 
@@ -53,7 +53,7 @@ pub fn builder_key(builder: &Builder, base: Digest) -> Digest {
 pub fn deps_key(builder: &Builder, image: Digest, declared: &[String], own: &[String]) -> Digest {
     Key::new("deps")
         .with("builder", image.to_string())
-        .with("scripts", builder.digest_of(&["deps.sh"]).to_string())
+        .with("scripts", builder.digest_of(&["deps.sh", TIDY]).to_string())
         .with_all("declared", declared)
         .with_all("own", own)
         .finish()
@@ -118,7 +118,10 @@ pub fn build_key(inputs: BuildInputs<'_>) -> Digest {
 }
 
 /// What `verify.sh` and what it reads are made of.
-const PROVIDING: &[&str] = &["verify.sh", "look.sh", "family.sh", "provide.sh", "install.sh"];
+const PROVIDING: &[&str] = &["verify.sh", "look.sh", "family.sh", "provide.sh", "install.sh", TIDY];
+
+/// What every image of ours is stored after.
+const TIDY: &str = "tidy.sh";
 
 /// What else looks at packages.
 const LOOKING: &[&str] = &["init.sh", "service.sh", "lint.sh", "lint.toml", "churn"];
@@ -136,7 +139,7 @@ pub fn provided_key(builder: &Builder, from: Digest, needs: &[String]) -> Digest
 pub fn init_key(builder: &Builder, base: Digest) -> Digest {
     Key::new("init")
         .with("base", base.to_string())
-        .with("scripts", builder.digest_of(&["init.sh"]).to_string())
+        .with("scripts", builder.digest_of(&["init.sh", TIDY]).to_string())
         .finish()
 }
 
@@ -144,7 +147,7 @@ pub fn init_key(builder: &Builder, base: Digest) -> Digest {
 pub fn lint_key(builder: &Builder, base: Digest) -> Digest {
     Key::new("lint")
         .with("base", base.to_string())
-        .with("scripts", builder.digest_of(&["lint.sh"]).to_string())
+        .with("scripts", builder.digest_of(&["lint.sh", TIDY]).to_string())
         .finish()
 }
 

@@ -312,11 +312,11 @@ where
             worked?;
             let packages = packages_in(recorder, &sandbox, wanted.builder).await?;
             // The scripts are inputs, not contents: an image must not differ because another script differs.
-            let tidy = script(wanted.builder, "packages.sh", &[], BTreeMap::new());
-            let tidy = crate::engine::Command {
-                argv: ["rm", "-rf", "/packhold", super::environment::PACKAGING].map(str::to_owned).to_vec(),
-                ..tidy
-            };
+            let own = ["/packhold", super::environment::PACKAGING];
+            let mut tidy = script(wanted.builder, "tidy.sh", &own, BTreeMap::new());
+            if !wanted.builder.has("tidy.sh") {
+                tidy.argv = ["rm", "-rf"].iter().chain(&own).map(|word| (*word).to_owned()).collect();
+            }
             recorder.must(&sandbox, "tidy up", &tidy, &watch(&StageLimits::default())).await?;
             recorder.doing(&format!("store the {} image", wanted.role));
             let commit = CommitSpec {

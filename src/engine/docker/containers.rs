@@ -4,22 +4,18 @@ use std::time::Duration;
 use bollard::body_try_stream;
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerConfig, ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
-    HostConfigLogConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
+    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
-    CommitContainerOptionsBuilder, ContainerArchiveInfoOptionsBuilder, CreateContainerOptionsBuilder,
-    DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-    UploadToContainerOptionsBuilder,
+    ContainerArchiveInfoOptionsBuilder, CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, UploadToContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
 
 use super::Docker;
 use super::error::{Upload, reader, status};
-use crate::engine::{
-    ByteStream, CommitSpec, ContainerId, ContainerSpec, EngineError, Found, ImageInfo, Network, Object,
-    Result,
-};
+use crate::engine::{ByteStream, ContainerId, ContainerSpec, EngineError, Found, Network, Object, Result};
 
 /// What the first process does: it reaps. `wait` lets the shell collect the orphans it inherits, and a trap end it at
 /// once. A shell and `sleep` are in every distro's smallest image; an init of the engine's is not on every host.
@@ -172,70 +168,6 @@ impl Docker {
             return Err(self.error(format!("get {path}"), self.path_of(container, path), error));
         }
         Ok(reader(stream))
-    }
-
-    pub(super) async fn commit_container(
-        &self,
-        container: &ContainerId,
-        spec: &CommitSpec,
-    ) -> Result<ImageInfo> {
-        let action = format!("make the image {}", spec.tag);
-        let fail = |error| self.error(action.as_str(), format!("container {}", container.0), error);
-        let Some((repo, tag)) = spec.tag.rsplit_once(':') else {
-            return Err(EngineError::Refused { action, message: "a tag has the form name:tag".to_owned() });
-        };
-        let inspected = self.quick.inspect_container(&container.0, None).await.map_err(fail)?;
-        let parent = self
-            .quick
-            .inspect_image(&inspected.image.unwrap_or_default())
-            .await
-            .ok()
-            .and_then(|image| image.config)
-            .unwrap_or_default();
-
-        // The engine adds the container's labels, which name a run and a host. They cannot be left out, but emptied.
-        let mut labels: HashMap<String, String> = inspected
-            .config
-            .and_then(|config| config.labels)
-            .unwrap_or_default()
-            .into_keys()
-            .map(|label| (label, String::new()))
-            .collect();
-        labels.extend(parent.labels.unwrap_or_default());
-        labels.extend(spec.labels.clone());
-        // Not the idle loop of ours: what the parent starts.
-        let shell = || vec!["/bin/sh".to_owned()];
-        let cmd = parent.cmd.filter(|cmd| !cmd.is_empty()).unwrap_or_else(shell);
-        let entrypoint = parent.entrypoint.unwrap_or_default();
-        let mut options = CommitContainerOptionsBuilder::new()
-            .container(&container.0)
-            .repo(repo)
-            .tag(tag)
-            .comment(&spec.comment)
-            .pause(true);
-        let mut config = ContainerConfig::default();
-        if self.kind == "podman" {
-            // It reads no configuration, but lines of a Dockerfile, whose labels it takes as they stand.
-            if labels.iter().any(|(name, value)| name.contains(['=', '\n']) || value.contains('\n')) {
-                let message = "podman takes no label with a line break".to_owned();
-                return Err(EngineError::Refused { action, message });
-            }
-            let mut lines: Vec<_> =
-                labels.iter().map(|(name, value)| format!("LABEL {name}={value}")).collect();
-            lines.push(format!("ENTRYPOINT {}", serde_json::json!(entrypoint)));
-            lines.push(format!("CMD {}", serde_json::json!(cmd)));
-            options = options.changes(&lines.join("\n"));
-        } else {
-            config = ContainerConfig {
-                cmd: Some(cmd),
-                entrypoint: Some(entrypoint),
-                user: parent.user,
-                labels: Some(labels),
-                ..config
-            };
-        }
-        let made = self.patient.commit_container(options.build(), config).await.map_err(fail)?;
-        self.inspect(&made.id).await
     }
 
     /// Makes the words for a path that is missing.
