@@ -70,7 +70,7 @@ install_packages ca-certificates curl gcc git libc6-dev make mmdebstrap util-lin
 if [ "${1-}" = test ]; then
     # The tests bring engines of their own up and down, compare version orders with the real tools, and import real
     # source packages.
-    install_packages busybox-static docker.io docker-registry dpkg-dev iptables jq openssl rpm shellcheck skopeo tar umoci zstd
+    install_packages busybox-static docker.io docker-registry dpkg-dev faketime iptables jq openssl rpm shellcheck skopeo tar umoci zstd
     cargo nextest --version >/dev/null 2>&1 || {
         echo "setup: installing cargo-nextest with cargo"
         retry cargo install --locked cargo-nextest

@@ -29,6 +29,7 @@
 //! | outcome | passed · failed(stage, reason) · broken · skipped · infra(stage, reason): data, not an error ([`model::Outcome`]) |
 //! | key | the digest of everything that can change a result; the same key means that it need not be made again ([`plan`]) |
 //! | archive | a folder in OCI image layout, blobs written once ([`mod@archive`]) |
+//! | compare | two packages of one name, member by member ([`compare`](mod@compare)) |
 //! | engine | what runs containers ([`engine::Engine`]) |
 //! | remote | a registry, a bucket or another archive to which runs are pushed and from which they are pulled ([`remote`]) |
 //! | sandbox | one container as a scope, removed whatever happens ([`sandbox`]) |
@@ -49,6 +50,7 @@
 //! 2 engine/          trait Engine + docker, fake, conformance; own types only
 //! 2 archive/         layout, blobs, index, import and export, verify, prune, restore; FORMAT.md is its specification
 //! 2 source/          commit → deterministic tar; version from tags or packaging
+//! 2 compare/         two packages, member by member (pure)
 //! 2 config/          pipelines and builders: parse, check, errors with file:line and a hint
 //! 2 report/          pure functions from the run record to text
 //! 1 model/           ids, digests, target, artifact, outcome, run record, event
@@ -67,6 +69,7 @@
 
 pub mod archive;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod engine;
 pub mod model;

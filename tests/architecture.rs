@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module → layer, as in the diagram of `src/lib.rs`.
-const LAYERS: [(&str, u8); 13] = [
+const LAYERS: [(&str, u8); 14] = [
     ("cli", 6),
     ("run", 5),
     ("stage", 4),
@@ -16,6 +16,7 @@ const LAYERS: [(&str, u8); 13] = [
     ("engine", 2),
     ("archive", 2),
     ("source", 2),
+    ("compare", 2),
     ("config", 2),
     ("report", 2),
     ("model", 1),

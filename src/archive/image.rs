@@ -10,7 +10,6 @@ use serde::Deserialize;
 
 use super::blobs::{self, BlobWriter};
 use super::chunks::ChunkWriter;
-use super::decompress::{self, Packing};
 use super::error::{ArchiveError, Result};
 use super::index;
 use super::layout::Layout;
@@ -20,6 +19,7 @@ use super::manifest::{
 };
 use super::workspace::Workspace;
 use crate::model::{Digest, ImageRecord};
+use crate::support::decompress::{self, Packing};
 use crate::support::tar_reader;
 
 /// An image whose configuration and layers are in the archive.

@@ -7,7 +7,6 @@
 
 mod blobs;
 mod chunks;
-mod decompress;
 mod docker_archive;
 mod error;
 mod image;
@@ -197,13 +196,21 @@ impl Archive {
     /// True when all of these blobs are there. Whatever is, stays until this handle is dropped, whoever prunes.
     pub fn keep<'a>(&self, digests: impl IntoIterator<Item = &'a Digest>) -> Result<bool> {
         let digests: Vec<&Digest> = digests.into_iter().collect();
-        self.workspace().hold(digests.iter().copied())?;
+        self.hold_if_writable(&digests)?;
         Ok(digests.into_iter().all(|digest| self.has(digest)))
+    }
+
+    /// An archive that cannot be written (a copy on read-only media) is pruned by nobody who uses this one.
+    fn hold_if_writable(&self, digests: &[&Digest]) -> Result<()> {
+        match self.workspace().hold(digests.iter().copied()) {
+            Err(error) if error.is_read_only() => Ok(()),
+            held => Ok(held?),
+        }
     }
 
     /// True when all of the image is there. It stays until this handle is dropped, whoever prunes.
     pub fn keep_image(&self, id: &Digest) -> Result<bool> {
-        self.workspace().hold([id])?;
+        self.hold_if_writable(&[id])?;
         let Ok(image) = self.image(id) else { return Ok(false) };
         self.keep(image.layers.iter().map(|layer| &layer.digest))
     }

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::args::{ArchiveCommand, Common, OutputFormat, PruneArguments, RestoreArguments};
 use super::context;
 use super::error::CliError;
-use super::transfer;
+use super::{replay, transfer};
 use crate::archive::{Archive, KeepPolicy, PrunePlan, Repaired, Run, VerifyProgress};
 use crate::model::ImageRole;
 use crate::report;
@@ -26,6 +26,8 @@ pub(super) async fn archive(common: &Common, command: ArchiveCommand) -> Result<
         ArchiveCommand::Push(arguments) => transfer::push(common, arguments).await,
         ArchiveCommand::Pull(arguments) => transfer::pull(common, arguments).await,
         ArchiveCommand::Copy(arguments) => transfer::copy(common, arguments).await,
+        ArchiveCommand::Replay(arguments) => replay::replay(common, arguments).await,
+        ArchiveCommand::Drill(arguments) => replay::drill(common, arguments).await,
         ArchiveCommand::Restore(arguments) => restore(common, arguments).await,
     }
 }

@@ -193,6 +193,10 @@ pub(super) enum ArchiveCommand {
     Pull(PullArguments),
     /// Copy runs to an archive in another folder, which is made if it is not there
     Copy(CopyArguments),
+    /// Build a run again from the archive alone, with no network, and compare every file
+    Replay(ReplayArguments),
+    /// Restore and replay a random sample of runs; meant for cron
+    Drill(DrillArguments),
     /// Write a run's artifacts as files, or load one of its images into the engine
     Restore(RestoreArguments),
 }
@@ -266,6 +270,38 @@ pub(super) struct CopyArguments {
     /// The folder
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ReplayArguments {
+    /// A run's id, the beginning of one, or `latest`
+    pub run: String,
+    /// Only this target (may be given several times)
+    #[arg(long = "target", value_name = "TARGET")]
+    pub targets: Vec<TargetName>,
+    /// Keep files that differ in this folder, beside those of the archive
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    #[command(flatten)]
+    pub engine: EngineArguments,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DrillArguments {
+    /// How many runs are tried
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub sample: usize,
+    /// Only runs that are older than this, such as 90d or 1y
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub older_than: Option<std::time::Duration>,
+    /// Choose the same runs again
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Write a report in JUnit's XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    #[command(flatten)]
+    pub engine: EngineArguments,
 }
 
 #[derive(Args, Debug)]

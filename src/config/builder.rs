@@ -136,18 +136,30 @@ impl Base {
 #[derive(Clone, Debug)]
 pub struct Builders {
     folder: Option<PathBuf>,
+    /// Those of an archived run, and nothing beside them.
+    kept: Option<BTreeMap<String, Builder>>,
 }
 
 impl Builders {
     /// Those that are compiled in.
     pub fn shipped() -> Self {
-        Self { folder: None }
+        Self { folder: None, kept: None }
     }
 
     /// The builders in `folder`, in front of those that are compiled in.
     pub fn with_folder(folder: &Path) -> Result<Self, ConfigError> {
         std::fs::read_dir(folder).at("read the builders in", folder)?;
-        Ok(Self { folder: Some(folder.to_owned()) })
+        Ok(Self { folder: Some(folder.to_owned()), kept: None })
+    }
+
+    /// The builders of an archived run and no others: name → format, and all files that it had, those of what it extended
+    /// included. One that the run did not use is known by name, and has no files.
+    pub fn kept(all: BTreeMap<String, (Format, BTreeMap<String, Vec<u8>>)>) -> Self {
+        // How a userland was obtained is of no use: the images are kept, too.
+        let builder = |(name, (format, files)): (String, (Format, BTreeMap<String, Vec<u8>>))| {
+            (name.clone(), Builder { name, format, base: Base::default(), files })
+        };
+        Self { folder: None, kept: Some(all.into_iter().map(builder).collect()) }
     }
 
     /// The names of all builders, sorted; families that others extend are not among them.
@@ -176,12 +188,25 @@ impl Builders {
     }
 
     /// The format that the builder `name` makes.
-    pub fn format_of(&self, name: &str) -> Result<Format, ConfigError> {
-        self.load(name).map(|builder| builder.format)
+    /// `None` where an archived run did not use it and nobody knows any more.
+    pub fn format_of(&self, name: &str) -> Result<Option<Format>, ConfigError> {
+        match &self.kept {
+            Some(kept) => Ok(kept.get(name).map(|builder| builder.format)),
+            None => self.load(name).map(|builder| Some(builder.format)),
+        }
     }
 
     /// Reads the builder `name` with all that it extends.
     pub fn load(&self, name: &str) -> Result<Builder, ConfigError> {
+        if let Some(kept) = &self.kept {
+            let unused = || Builder {
+                name: name.to_owned(),
+                format: Format::Deb,
+                base: Base::default(),
+                files: BTreeMap::new(),
+            };
+            return Ok(kept.get(name).cloned().unwrap_or_else(unused));
+        }
         let bad = |message: String, hint: &str| ConfigError::BadBuilder {
             builder: name.to_owned(),
             message,

@@ -314,8 +314,7 @@ impl Checker<'_> {
     ) -> Result<TargetSection, ConfigError> {
         let name = self.target_name(key)?;
         self.builder(&Spanned::new(key.span(), name.builder.clone()))?;
-        let makes = self.builders.format_of(&name.builder)?;
-        if makes != name.format {
+        if let Some(makes) = self.builders.format_of(&name.builder)?.filter(|makes| *makes != name.format) {
             return Err(self.document.error(
                 key.span(),
                 format!("builder `{}` makes {makes} packages, not {}", name.builder, name.format),

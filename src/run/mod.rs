@@ -10,6 +10,7 @@ mod folders;
 mod prepared;
 mod preview;
 mod previous;
+mod replay;
 mod request;
 mod source;
 mod target;
@@ -27,6 +28,7 @@ pub use error::{RunError, exit_code_of};
 pub use files::{VerifyFiles, verify_files};
 pub use folders::{Folders, Swept, sweep};
 pub use preview::{Preview, TargetPreview, preview};
+pub use replay::{Replay, ReplayRequest, ReplayedArtifact, ReplayedTarget, replay};
 pub use request::Request;
 
 use crate::archive::Archive;

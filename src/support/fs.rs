@@ -24,6 +24,13 @@ impl FsError {
     }
 }
 
+impl FsError {
+    /// True when the path may be read and not written.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+    }
+}
+
 /// True when `error` says that a file system is full or a quota is used up.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

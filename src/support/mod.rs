@@ -1,5 +1,6 @@
 //! What every layer may use: paths in errors, reading a hostile tar safely, showing hostile text safely.
 
+pub(crate) mod decompress;
 pub mod fs;
 mod hint;
 pub mod tar_reader;

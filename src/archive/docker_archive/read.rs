@@ -2,13 +2,13 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 
 use super::super::chunks::{ChunkWriter, StagedChunks};
-use super::super::decompress::{self, Packing};
 use super::super::error::{ArchiveError, Result};
 use super::super::image::{self, Image, ImageConfig};
 use super::super::layout::Layout;
 use super::super::workspace::Workspace;
 use super::{MANIFEST, ManifestItem};
 use crate::model::Digest;
+use crate::support::decompress::{self, Packing};
 use crate::support::tar_reader::{self, TarEntry, TarKind, TarReader};
 
 /// What all documents of one image together may hold in memory.
@@ -84,7 +84,7 @@ impl Importer<'_> {
     fn take_file(&mut self, path: &str, size: u64, content: &mut impl Read) -> Result<Item> {
         let (start, mut content) = decompress::peek(content, 512).map_err(ArchiveError::Input)?;
         let packing = Packing::of(&start);
-        if let Packing::Gzip | Packing::Zstd = packing {
+        if let Packing::Gzip | Packing::Zstd | Packing::Xz = packing {
             let mut unpacked = decompress::unpack(content, packing).map_err(ArchiveError::Input)?;
             self.chunks.write_all_of(&mut unpacked)?;
             return Ok(Item::Layer(self.chunks.end_blob()?));

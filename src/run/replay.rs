@@ -1,0 +1,401 @@
+//! Builds an archived run again from the archive alone and compares.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use super::{Folders, RunError, engine_record, open_shop_for};
+use crate::archive::{Archive, ArchiveError, FileRole, Run};
+use crate::compare::{self, Comparison, Difference};
+use crate::config::{Builders, Pipeline, PipelineFile, TargetSection};
+use crate::engine::Engine;
+use crate::model::{
+    Artifact, ArtifactKind, Digest, Event, ImageRecord, ImageRole, Outcome, RunId, Stage, TargetName,
+    TargetRecord,
+};
+use crate::plan::{Commit, Packaging, plan_target};
+use crate::stage::{
+    BaseChoice, Prepared, Recorder, Reporter, SourceTree, StageResult, TargetImages, Workshop, build,
+    infrastructure, prepare,
+};
+use crate::support::Hint;
+use crate::support::fs::PathContext;
+
+/// A replay that is asked for.
+pub struct ReplayRequest {
+    /// The archive that has everything. It is only read.
+    pub archive: Archive,
+    /// The run: an id, the beginning of one, or `latest`.
+    pub run: String,
+    /// Only these targets; all, if empty.
+    pub targets: Vec<TargetName>,
+    /// What runs the containers.
+    pub engine: Arc<dyn Engine>,
+    /// Where caches and logs are.
+    pub folders: Folders,
+    /// Where the packages that were built are kept, beside those of the archive; nowhere, if `None`.
+    pub keep: Option<PathBuf>,
+}
+
+/// What a replay found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Replay {
+    /// The run.
+    pub run: RunId,
+    /// Its targets.
+    pub targets: Vec<ReplayedTarget>,
+    /// How this machine differs from the one that ran it: member `tool`, `engine` …
+    pub environment: Vec<Difference>,
+}
+
+/// What became of one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReplayedTarget {
+    /// The target.
+    pub target: TargetName,
+    /// Whether it could be built again; that a file differs is no failure of the build.
+    pub outcome: Outcome,
+    /// Its files, in the order of their names.
+    pub artifacts: Vec<ReplayedArtifact>,
+}
+
+/// How a file compares with the archived one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReplayedArtifact {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: ArtifactKind,
+    /// The digest of the archived file; `None` if it was not there then.
+    pub archived: Option<Digest>,
+    /// The digest of the file that was built now; `None` if it was not built.
+    pub built: Option<Digest>,
+    /// What differs; `None` if one of them is missing.
+    pub comparison: Option<Comparison>,
+}
+
+impl ReplayedArtifact {
+    /// True when nothing but a signature differs.
+    pub fn is_same(&self) -> bool {
+        matches!(self.comparison, Some(Comparison::Identical | Comparison::SignatureDiffers))
+    }
+}
+
+impl Replay {
+    /// True when every target was built and every file is the same, apart from signatures.
+    pub fn is_same(&self) -> bool {
+        self.targets.iter().all(|t| t.outcome.passed() && t.artifacts.iter().all(ReplayedArtifact::is_same))
+    }
+
+    /// True when something could not be tried at all.
+    pub fn is_infrastructure(&self) -> bool {
+        self.targets.iter().any(|target| matches!(target.outcome, Outcome::Infra { .. }))
+    }
+}
+
+/// Builds a run again from what the archive has, with no network, and compares every file. Nothing is asked of a mirror, a
+/// registry or a repository, and nothing is written to the archive.
+pub async fn replay(
+    request: ReplayRequest,
+    events: UnboundedSender<Event>,
+    cancel: CancellationToken,
+) -> Result<Replay, RunError> {
+    let engine = engine_record(request.engine.info().await?);
+    let scratch = request.folders.scratch()?;
+    let place = (Timestamp::now(), scratch.path());
+    let (of_engine, archive) = (request.engine.clone(), request.archive.clone());
+    let base = BaseChoice { registry: Some("none".to_owned()), ..BaseChoice::default() };
+    let shop =
+        open_shop_for(of_engine, archive, base, &request.folders, place, Reporter::new(events), cancel)?;
+    let run = request.archive.run(&request.run)?;
+    for target in &request.targets {
+        if !run.record.targets.iter().any(|known| known.target == *target) {
+            return Err(ArchiveError::UnknownTarget {
+                run: run.record.id.clone(),
+                target: target.to_string(),
+                known: run.record.targets.iter().map(|target| target.target.to_string()).collect(),
+            }
+            .into());
+        }
+    }
+    let again = Again::open(&request.archive, run, scratch.path())?;
+    let record = &again.run.record;
+    let difference = |member: &str, then: String, now: String| {
+        (then != now).then(|| Difference { member: member.to_owned(), what: format!("{then} → {now}") })
+    };
+    let environment = [
+        difference("packhold", record.tool.version.clone(), env!("CARGO_PKG_VERSION").to_owned()),
+        difference(
+            "engine",
+            format!("{} {}", record.engine.kind, record.engine.version),
+            format!("{} {}", engine.kind, engine.version),
+        ),
+        difference("architecture", record.engine.arch.clone(), engine.arch.clone()),
+    ];
+    let mut targets = Vec::new();
+    let mut prepared = None;
+    for target in &record.targets {
+        let wanted = request.targets.is_empty() || request.targets.contains(&target.target);
+        // What had no packages then has nothing to compare.
+        if wanted && !target.artifacts.is_empty() {
+            targets.push(again.target(&shop, target, &mut prepared, request.keep.as_deref()).await);
+        }
+    }
+    Ok(Replay { run: record.id.clone(), targets, environment: environment.into_iter().flatten().collect() })
+}
+
+/// A run, with its inputs as they were.
+struct Again {
+    run: Run,
+    pipeline: Pipeline,
+    builders: Builders,
+    tree: SourceTree,
+    archive: Archive,
+}
+
+impl Again {
+    fn open(archive: &Archive, run: Run, scratch: &Path) -> Result<Self, RunError> {
+        let missing = |what: &str| ArchiveError::Damaged {
+            what: format!("run {}", run.record.id),
+            reason: format!("it was archived without its {what}"),
+        };
+        let bytes = |digest: &Digest| -> Result<Vec<u8>, ArchiveError> {
+            let mut bytes = Vec::new();
+            archive.copy_blob(digest, &mut bytes)?;
+            Ok(bytes)
+        };
+        let mut files: BTreeMap<String, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
+        for file in run.files.iter().filter(|file| file.role == FileRole::Builder) {
+            if let Some((builder, name)) = file.name.split_once('/') {
+                files.entry(builder.to_owned()).or_default().insert(name.to_owned(), bytes(&file.digest)?);
+            }
+        }
+        let format_of = |builder: &str| {
+            let target = run.record.targets.iter().find(|target| target.target.builder == builder);
+            // A builder of the shared stage alone makes no packages.
+            target.map_or(crate::model::Format::Deb, |target| target.target.format)
+        };
+        let builders = Builders::kept(
+            files.into_iter().map(|(name, files)| (name.clone(), (format_of(&name), files))).collect(),
+        );
+        let of_role = |role| run.files.iter().find(|file| file.role == role);
+        let text = of_role(FileRole::Pipeline).ok_or_else(|| missing("pipeline"))?;
+        let text = String::from_utf8_lossy(&bytes(&text.digest)?).into_owned();
+        let file = PipelineFile { path: PathBuf::from("pipeline.toml"), folder: scratch.to_owned(), text };
+        let pipeline = Pipeline::parse(&file, &builders)?;
+        let source = of_role(FileRole::Source).ok_or_else(|| missing("source"))?;
+        let tar = scratch.join("source.tar");
+        let mut out = File::create(&tar).at("create", &tar)?;
+        archive.copy_blob(&source.digest, &mut out)?;
+        let said = &run.record.source;
+        let (id, epoch, version) = (said.commit.clone(), said.epoch, said.version.clone());
+        let tree = SourceTree { commit: Commit { id, epoch, tree: source.digest, version }, tar };
+        Ok(Self { run, pipeline, builders, tree, archive: archive.clone() })
+    }
+
+    async fn target(
+        &self,
+        shop: &Workshop,
+        target: &TargetRecord,
+        prepared: &mut Option<StageResult<Prepared>>,
+        keep: Option<&Path>,
+    ) -> ReplayedTarget {
+        let mut recorder = Recorder::start(shop, Some(&target.target), Stage::Build);
+        let built = self.build(shop, &mut recorder, target, prepared).await;
+        let outcome = built.as_ref().err().cloned().unwrap_or(Outcome::Passed);
+        let (artifacts, folder) = built.unwrap_or_default();
+        let mut compared = Ok(Vec::new());
+        if outcome.passed() {
+            compared = self.compare(target, &artifacts, folder.as_deref(), keep);
+        }
+        let (artifacts, outcome) = match compared {
+            Ok(artifacts) => (artifacts, outcome),
+            Err(error) => (Vec::new(), ended(&error)),
+        };
+        recorder.finish(outcome.clone());
+        ReplayedTarget { target: target.target.clone(), outcome, artifacts }
+    }
+
+    async fn build(
+        &self,
+        shop: &Workshop,
+        recorder: &mut Recorder,
+        target: &TargetRecord,
+        prepared: &mut Option<StageResult<Prepared>>,
+    ) -> StageResult<(Vec<Artifact>, Option<PathBuf>)> {
+        let broken = |error: &dyn Hint, message: String| Outcome::Broken { message, hint: error.hint() };
+        let section = self.pipeline.targets.iter().find(|section| section.name == target.target);
+        let section = section.ok_or_else(|| Outcome::Broken {
+            message: format!("the archived pipeline has no target {}", target.target),
+            hint: "`packhold archive verify` tells whether the archive is damaged".to_owned(),
+        })?;
+        let builder = self.builders.load(&section.name.builder).map_err(|e| broken(&e, e.to_string()))?;
+        let packaging = self.packaging(section).map_err(|e| ended(&e))?;
+        let plan =
+            plan_target(&self.pipeline.name, section, Arc::new(builder), &self.tree.commit, &packaging)
+                .map_err(|error| Outcome::Broken { message: error.message, hint: error.hint })?;
+        let images = self.images(shop, &section.name.builder, &target.images)?;
+        let prepared = match &self.pipeline.prepare {
+            None => None,
+            Some(_) => {
+                if prepared.is_none() {
+                    *prepared = Some(self.prepare(shop).await);
+                }
+                prepared.clone().transpose()?
+            }
+        };
+        let built = build(shop, recorder, &plan, &self.tree, &images, prepared.as_ref()).await?;
+        Ok((built.artifacts, built.folder))
+    }
+
+    async fn prepare(&self, shop: &Workshop) -> StageResult<Prepared> {
+        let Some(stage) = &self.pipeline.prepare else { return Ok(Prepared { tar: PathBuf::new() }) };
+        let builder = self.builders.load(&stage.builder);
+        let builder = builder.map_err(|e| Outcome::Broken { message: e.to_string(), hint: e.hint() })?;
+        // Its image is the deps image of that builder which no target has, unless a target has the same.
+        let of_targets =
+            |id: &Digest| self.run.record.targets.iter().any(|target| target.images.contains(id));
+        let deps = self.run.record.images.iter();
+        let mut deps: Vec<&ImageRecord> =
+            deps.filter(|image| image.role == ImageRole::Deps && image.builder == stage.builder).collect();
+        deps.sort_by_key(|image| of_targets(&image.id));
+        let ids: Vec<Digest> = self.run.record.images.iter().map(|image| image.id).collect();
+        let mut images = self.images(shop, &stage.builder, &ids)?;
+        if let Some(deps) = deps.first() {
+            images.deps = (*deps).clone();
+        }
+        let mut recorder = Recorder::start(shop, None, Stage::Prepare);
+        let result = prepare(shop, &mut recorder, stage, &builder, &self.tree, &images).await;
+        recorder.finish(result.as_ref().err().cloned().unwrap_or(Outcome::Passed));
+        result
+    }
+
+    /// The images of a target, all of which the archive must have.
+    fn images(&self, shop: &Workshop, builder: &str, ids: &[Digest]) -> StageResult<TargetImages> {
+        let image = |role| {
+            let mut images = self.run.record.images.iter();
+            let found = images.find(|i| i.role == role && i.builder == builder && ids.contains(&i.id));
+            found.cloned().ok_or_else(|| Outcome::Broken {
+                message: format!(
+                    "the record of run {} names no {role} image of {builder}",
+                    self.run.record.id
+                ),
+                hint: "the run ended before it was made; replay another".to_owned(),
+            })
+        };
+        let images = TargetImages {
+            base: image(ImageRole::Base)?,
+            builder: image(ImageRole::Builder)?,
+            deps: image(ImageRole::Deps)?,
+        };
+        // The engine may have it by chance; what counts is that the archive has.
+        shop.archive.image(&images.deps.id).map_err(|error| match error {
+            ArchiveError::MissingBlob { .. } => Outcome::Broken {
+                message: format!("the archive has no deps image of {builder} for run {}", self.run.record.id),
+                hint: "the run was archived with `images = false`; it can be restored and not replayed"
+                    .to_owned(),
+            },
+            error => infrastructure(Stage::Build, &error),
+        })?;
+        Ok(images)
+    }
+
+    /// The packaging files of the source tree that a plan wants to see.
+    fn packaging(&self, section: &TargetSection) -> Result<Packaging, RunError> {
+        let wanted = Packaging::wanted(section);
+        let mut found = Packaging::default();
+        let tar = &self.tree.tar;
+        let file = File::open(tar).at("read", tar)?;
+        for entry in tar::Archive::new(file).entries().at("read", tar)? {
+            let mut entry = entry.at("read", tar)?;
+            let path = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
+            if wanted.contains(&path) && entry.header().entry_type().is_file() {
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes).at("read", tar)?;
+                found.files.insert(path, bytes);
+            }
+        }
+        Ok(found)
+    }
+
+    fn compare(
+        &self,
+        target: &TargetRecord,
+        built: &[Artifact],
+        folder: Option<&Path>,
+        keep: Option<&Path>,
+    ) -> Result<Vec<ReplayedArtifact>, RunError> {
+        let mut names: Vec<&str> =
+            target.artifacts.iter().chain(built).map(|file| file.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut compared = Vec::new();
+        for name in names {
+            let then = target.artifacts.iter().find(|file| file.name == name);
+            let now = built.iter().find(|file| file.name == name);
+            let comparison = match (then, now) {
+                (Some(then), Some(now)) if then.digest == now.digest => Some(Comparison::Identical),
+                (Some(then), Some(now)) => {
+                    let (old, new) = (self.archived(then)?, read_built(folder, now)?);
+                    if let Some(keep) = keep {
+                        keep_both(keep, &target.target, name, &old, &new)?;
+                    }
+                    Some(compare::compare(name, &old, &new))
+                }
+                _ => None,
+            };
+            let kind = then.or(now).map_or(ArtifactKind::Package, |file| file.kind);
+            compared.push(ReplayedArtifact {
+                name: name.to_owned(),
+                kind,
+                archived: then.map(|file| file.digest),
+                built: now.map(|file| file.digest),
+                comparison,
+            });
+        }
+        Ok(compared)
+    }
+
+    fn archived(&self, artifact: &Artifact) -> Result<Vec<u8>, RunError> {
+        let mut bytes = Vec::new();
+        if artifact.size <= compare::MAX_PACKAGE {
+            self.archive.copy_blob(&artifact.digest, &mut bytes)?;
+        }
+        Ok(bytes)
+    }
+}
+
+/// What an error of ours means for the target.
+fn ended(error: &RunError) -> Outcome {
+    match error {
+        RunError::Archive(error) => infrastructure(Stage::Build, error),
+        RunError::Fs(error) => infrastructure(Stage::Build, error),
+        error => Outcome::Broken { message: error.to_string(), hint: error.hint() },
+    }
+}
+
+fn read_built(folder: Option<&Path>, artifact: &Artifact) -> Result<Vec<u8>, RunError> {
+    let path = folder.unwrap_or(Path::new(".")).join(&artifact.name);
+    match artifact.size <= compare::MAX_PACKAGE {
+        true => Ok(fs::read(&path).at("read", &path)?),
+        false => Ok(Vec::new()),
+    }
+}
+
+fn keep_both(keep: &Path, target: &TargetName, name: &str, old: &[u8], new: &[u8]) -> Result<(), RunError> {
+    for (which, bytes) in [("archived", old), ("built", new)] {
+        let folder = keep.join(target.file_stem()).join(which);
+        fs::create_dir_all(&folder).at("create", &folder)?;
+        let path = folder.join(name);
+        let mut file = File::create(&path).at("create", &path)?;
+        file.write_all(bytes).at("write", &path)?;
+    }
+    Ok(())
+}
