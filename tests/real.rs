@@ -9,5 +9,7 @@ mod bad_input;
 mod bad_package;
 #[path = "real/bad_world.rs"]
 mod bad_world;
+#[path = "real/replay.rs"]
+mod replay;
 #[path = "real/whole.rs"]
 mod whole;

@@ -178,13 +178,13 @@ impl Drop for Mount {
 }
 
 /// A Docker engine of a test's own, without a network.
-struct OwnEngine {
+pub struct OwnEngine {
     folder: PathBuf,
     daemon: Child,
 }
 
 impl OwnEngine {
-    fn start(folder: &Path) -> Self {
+    pub fn start(folder: &Path) -> Self {
         fs::create_dir(folder).unwrap();
         let engine = Self { folder: folder.to_owned(), daemon: Self::spawn(folder) };
         engine.wait_until_it_answers();
@@ -216,7 +216,7 @@ impl OwnEngine {
         self.wait_until_it_answers();
     }
 
-    fn address(&self) -> String {
+    pub fn address(&self) -> String {
         format!("unix://{}", self.folder.join("sock").display())
     }
 
