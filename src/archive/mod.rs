@@ -9,6 +9,7 @@ mod blobs;
 mod chunks;
 mod docker_archive;
 mod error;
+mod filter;
 mod image;
 mod index;
 mod layout;
@@ -34,6 +35,7 @@ pub use blobs::BlobReader;
 use blobs::BlobWriter;
 use chunks::{ChunkWriter, KnownChunks};
 pub use error::{ArchiveError, Result};
+pub use filter::RunFilter;
 pub use image::{Image, Layer, RootfsSpec};
 use jiff::Timestamp;
 use layout::Layout;
@@ -260,6 +262,11 @@ impl Archive {
     /// All runs, newest first.
     pub fn runs(&self) -> Result<Vec<RunSummary>> {
         run::list(self.layout())
+    }
+
+    /// The newest runs that a filter finds, newest first, at most `limit`.
+    pub fn search(&self, filter: &RunFilter, limit: usize) -> Result<Vec<RunSummary>> {
+        filter::search(self.layout(), filter, limit)
     }
 
     /// The run that `wanted` means: an id, the beginning of exactly one id, or `latest`.

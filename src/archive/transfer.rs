@@ -73,7 +73,8 @@ impl Archive {
     pub fn bundle(&self, id: &RunId) -> Result<Bundle> {
         let layout = self.layout();
         let found = index::look_up(layout, |index| bundle(layout, index, id))?;
-        self.workspace().hold(found.objects.iter().map(|object| &object.name))?;
+        let names: Vec<&Digest> = found.objects.iter().map(|object| &object.name).collect();
+        self.hold_if_writable(&names)?;
         // Once more: now nobody can remove what was found.
         index::look_up(layout, |index| bundle(layout, index, id))
     }

@@ -3,19 +3,20 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{ArchiveCommand, Common, OutputFormat, PruneArguments, RestoreArguments};
+use super::args::{ArchiveCommand, Common, ListArguments, OutputFormat, PruneArguments, RestoreArguments};
 use super::context;
 use super::error::CliError;
 use super::{replay, transfer};
-use crate::archive::{Archive, KeepPolicy, PrunePlan, Repaired, Run, VerifyProgress};
-use crate::model::ImageRole;
+use crate::archive::{Archive, KeepPolicy, PrunePlan, Repaired, Run, RunFilter, VerifyProgress};
+use crate::model::{Digest, ImageRole};
 use crate::report;
 use crate::stage::load_image;
+use crate::support::fs::PathContext;
 
 /// `packhold archive`
 pub(super) async fn archive(common: &Common, command: ArchiveCommand) -> Result<u8, CliError> {
     match command {
-        ArchiveCommand::List => list(common, &context::existing_archive(common)?),
+        ArchiveCommand::List(arguments) => list(common, &context::existing_archive(common)?, arguments),
         ArchiveCommand::Show { run } => {
             let archive = context::existing_archive(common)?;
             show(common, &archive.run(&run)?);
@@ -36,14 +37,25 @@ pub(super) fn json<T: serde::Serialize>(value: &T) {
     println!("{}", serde_json::to_string(value).unwrap_or_default());
 }
 
-fn list(common: &Common, archive: &Archive) -> Result<u8, CliError> {
-    let runs = archive.runs()?;
+fn list(common: &Common, archive: &Archive, arguments: ListArguments) -> Result<u8, CliError> {
+    let filter = RunFilter {
+        file: arguments.artifact.as_deref().map(file_digest).transpose()?,
+        package: arguments.package,
+        version: arguments.version,
+        commit: arguments.commit,
+        target: arguments.target,
+        outcome: arguments.outcome,
+        since: arguments.since,
+        until: arguments.until,
+    };
+    let runs = archive.search(&filter, arguments.limit.unwrap_or(usize::MAX))?;
     if common.format == OutputFormat::Json {
         runs.iter().for_each(json);
         return Ok(0);
     }
     if runs.is_empty() {
-        println!("no runs in {}", archive.path().display());
+        let such = if filter == RunFilter::default() { "" } else { "such " };
+        println!("no {such}runs in {}", archive.path().display());
     }
     for run in runs {
         let targets: Vec<String> =
@@ -51,6 +63,18 @@ fn list(common: &Common, archive: &Archive) -> Result<u8, CliError> {
         println!("{}  {} {}  {}  [{}]", run.id, run.package, run.version, run.outcome, targets.join(", "));
     }
     Ok(0)
+}
+
+/// The digest that is meant: that of a file, or one that is written.
+fn file_digest(text: &str) -> Result<Digest, CliError> {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    if let Ok(digest) = Digest::from_hex(&hex.to_ascii_lowercase()) {
+        return Ok(digest);
+    }
+    let mut file = std::fs::File::open(text).at("read", text)?;
+    let mut hasher = crate::model::Hasher::new();
+    std::io::copy(&mut file, &mut hasher).at("read", text)?;
+    Ok(hasher.finish().0)
 }
 
 fn show(common: &Common, run: &Run) {
@@ -207,6 +231,12 @@ async fn restore(common: &Common, arguments: RestoreArguments) -> Result<u8, Cli
     let run = archive.run(&arguments.run)?;
     if let Some(folder) = &arguments.to {
         for restored in archive.restore_files(&run, &arguments.targets, folder)? {
+            if common.format == OutputFormat::Json {
+                json(&serde_json::json!({
+                    "file": restored.path, "digest": restored.file.digest, "already_there": restored.already_there,
+                }));
+                continue;
+            }
             let note = if restored.already_there { " (was there)" } else { "" };
             println!("{}  {}{note}", restored.file.digest.hex(), restored.path.display());
         }
@@ -233,7 +263,10 @@ async fn restore(common: &Common, arguments: RestoreArguments) -> Result<u8, Cli
         archive.image(&found.id)?;
         let engine = context::engine(arguments.engine.engine).await?;
         let loaded = load_image(engine.as_ref(), &archive, found.id, name).await?;
-        println!("{} is {name} in the engine", loaded.id);
+        match common.format {
+            OutputFormat::Json => json(&serde_json::json!({ "image": loaded.id, "name": name })),
+            _ => println!("{} is {name} in the engine", loaded.id),
+        }
     }
     Ok(0)
 }

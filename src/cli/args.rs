@@ -171,8 +171,8 @@ pub(super) struct LogArguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ArchiveCommand {
-    /// List the archived runs, newest first
-    List,
+    /// List or search the archived runs, newest first
+    List(ListArguments),
     /// Show what a run did and what is kept of it
     Show {
         /// A run's id, the beginning of one, or `latest`
@@ -219,6 +219,50 @@ pub(super) struct PruneArguments {
     /// Say what would be removed, and remove nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ListArguments {
+    /// Only runs of this package
+    #[arg(long, value_name = "NAME")]
+    pub package: Option<String>,
+    /// Only versions that begin so, such as 1.2
+    #[arg(long, value_name = "VERSION")]
+    pub version: Option<String>,
+    /// Only commits whose ids begin so
+    #[arg(long, value_name = "COMMIT")]
+    pub commit: Option<String>,
+    /// Only runs with this target, such as debian-12/deb
+    #[arg(long, value_name = "TARGET")]
+    pub target: Option<TargetName>,
+    /// Only outcomes that begin so, such as failed or `failed(build`
+    #[arg(long, value_name = "OUTCOME")]
+    pub outcome: Option<String>,
+    /// Only runs since a day (2026-11-01), a time (RFC 3339), or a while ago (90d)
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    pub since: Option<jiff::Timestamp>,
+    /// Only runs before a day, a time, or a while ago
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    pub until: Option<jiff::Timestamp>,
+    /// Which run made this file? A file, or its sha256
+    #[arg(long, value_name = "FILE|SHA256")]
+    pub artifact: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+}
+
+/// A day in UTC, a time, or a duration before now.
+fn when(text: &str) -> Result<jiff::Timestamp, String> {
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Ok(time);
+    }
+    if let Ok(day) = text.parse::<jiff::civil::Date>() {
+        return jiff::tz::TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).map_err(|error| error.to_string());
+    }
+    let ago = humantime::parse_duration(text)
+        .map_err(|_| "write a day (2026-11-01), a time (2026-11-01T12:00:00Z) or a while (90d)".to_owned())?;
+    jiff::Timestamp::now().checked_sub(ago).map_err(|error| error.to_string())
 }
 
 /// Which runs travel.

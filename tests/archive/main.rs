@@ -1,6 +1,7 @@
 //! The archive from outside: what the commands say, and processes that are killed at random moments.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
+mod faults;
 mod remote;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use packhold::archive::{Archive, FileRole, KeepPolicy, RootfsSpec, RunFile};
+use packhold::archive::{Archive, ArchiveError, FileRole, KeepPolicy, RootfsSpec, RunFile};
 use packhold::model::{
     Artifact, ArtifactKind, Digest, EngineRecord, ImageRecord, ImageRole, Origin, Outcome, PackageVersion,
     RunId, RunRecord, SourceRecord, Stage, StageRecord, TargetRecord, ToolRecord,
@@ -250,6 +251,10 @@ fn add_run(archive: &Archive, number: u32) -> RunId {
 }
 
 fn add_run_at(archive: &Archive, number: u32, started: jiff::Timestamp) -> RunId {
+    try_run(archive, number, started).unwrap()
+}
+
+fn try_run(archive: &Archive, number: u32, started: jiff::Timestamp) -> Result<RunId, ArchiveError> {
     let image = |content: &str, key: &str| {
         let mut tar = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
@@ -262,8 +267,8 @@ fn add_run_at(archive: &Archive, number: u32, started: jiff::Timestamp) -> RunId
             labels: BTreeMap::new(),
             comment: "a test".to_owned(),
         };
-        let image = archive.image_from_rootfs(tar.into_inner().unwrap().as_slice(), &spec).unwrap();
-        ImageRecord {
+        let image = archive.image_from_rootfs(tar.into_inner().unwrap().as_slice(), &spec)?;
+        Ok::<_, ArchiveError>(ImageRecord {
             id: image.id,
             role: ImageRole::Base,
             builder: "debian-12".to_owned(),
@@ -272,13 +277,13 @@ fn add_run_at(archive: &Archive, number: u32, started: jiff::Timestamp) -> RunId
             obtained: "bootstrap".to_owned(),
             layers: image.layers.iter().map(|layer| layer.digest).collect(),
             packages: Vec::new(),
-        }
+        })
     };
     let own = format!("of run {number}");
-    let images = vec![image("shared by all", "shared"), image(&own, &own)];
+    let images = vec![image("shared by all", "shared")?, image(&own, &own)?];
     let target: packhold::model::TargetName = "debian-12/deb".parse().unwrap();
     let content = vec![u8::try_from(number % 251).unwrap(); 20_000 + usize::try_from(number % 1000).unwrap()];
-    let (digest, size) = archive.put_stream(content.as_slice()).unwrap();
+    let (digest, size) = archive.put_stream(content.as_slice())?;
     let name = "agent_1.0_amd64.deb".to_owned();
     let file = RunFile {
         name: name.clone(),
@@ -333,6 +338,6 @@ fn add_run_at(archive: &Archive, number: u32, started: jiff::Timestamp) -> RunId
         warnings: Vec::new(),
         outcome: Outcome::Passed,
     };
-    archive.add_run(&record, &images, &[file]).unwrap();
-    record.id
+    archive.add_run(&record, &images, &[file])?;
+    Ok(record.id)
 }

@@ -1,0 +1,122 @@
+use jiff::Timestamp;
+use oci_spec::image::Descriptor;
+
+use super::error::Result;
+use super::image;
+use super::index;
+use super::layout::Layout;
+use super::manifest::digest_of;
+use super::run::{self, RunSummary};
+use crate::model::{Digest, TargetName};
+
+/// Which runs are looked for. A run is found if all that is given holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunFilter {
+    /// The package's name.
+    pub package: Option<String>,
+    /// The beginning of the version as `git describe` says it, with or without a leading `v`.
+    pub version: Option<String>,
+    /// The beginning of the commit id.
+    pub commit: Option<String>,
+    /// A target that the run has.
+    pub target: Option<TargetName>,
+    /// The beginning of the outcome: `failed`, `failed(build`.
+    pub outcome: Option<String>,
+    /// Not before this.
+    pub since: Option<Timestamp>,
+    /// Before this.
+    pub until: Option<Timestamp>,
+    /// A file of the run, by its bytes.
+    pub file: Option<Digest>,
+}
+
+impl RunFilter {
+    /// True when what the index says of a run fits. The file is not looked for.
+    fn fits(&self, run: &RunSummary) -> bool {
+        let begins = |text: &str, wanted: &Option<String>| {
+            wanted.as_ref().is_none_or(|wanted| text.starts_with(wanted.as_str()))
+        };
+        let version = self.version.as_ref().is_none_or(|wanted| {
+            let bare = run.version.trim_start_matches('v');
+            run.version.starts_with(wanted.as_str()) || bare.starts_with(wanted.as_str())
+        });
+        version
+            && self.package.as_ref().is_none_or(|package| *package == run.package)
+            && begins(&run.commit, &self.commit)
+            && begins(&run.outcome, &self.outcome)
+            && self.target.as_ref().is_none_or(|name| run.targets.iter().any(|target| target.target == *name))
+            && self.since.is_none_or(|since| run.started.is_some_and(|started| started >= since))
+            && self.until.is_none_or(|until| run.started.is_some_and(|started| started < until))
+    }
+}
+
+/// The newest runs that fit, newest first, at most `limit`.
+pub(super) fn search(layout: &Layout, filter: &RunFilter, limit: usize) -> Result<Vec<RunSummary>> {
+    index::look_up(layout, |index| {
+        let mut runs: Vec<RunSummary> = index
+            .manifests()
+            .iter()
+            .filter_map(|entry: &Descriptor| run::summary(run::run_id(entry)?, entry))
+            .filter(|run| filter.fits(run))
+            .collect();
+        runs.sort_by(|a, b| b.id.cmp(&a.id));
+        let mut found = Vec::new();
+        for run in runs {
+            if found.len() == limit {
+                break;
+            }
+            let has = |wanted: &Digest| -> Result<bool> {
+                let manifest = image::read_manifest(layout, &run.manifest, "the manifest of a run")?;
+                Ok(manifest.layers().iter().any(|layer| digest_of(layer).as_ref() == Some(wanted)))
+            };
+            if filter.file.as_ref().map_or(Ok(true), has)? {
+                found.push(run);
+            }
+        }
+        Ok(found)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Fixture;
+    use super::*;
+
+    #[test]
+    fn runs_are_found_by_everything_that_a_list_says_of_them() {
+        let fixture = Fixture::new();
+        let records = [1, 2, 3].map(|number| fixture.add_run(number));
+        let found = |filter: RunFilter| -> Vec<_> {
+            let found = fixture.archive.search(&filter, 10).unwrap();
+            found.into_iter().map(|run| run.id).collect()
+        };
+        let all = || records.iter().rev().map(|record| record.id.clone()).collect::<Vec<_>>();
+        let none = RunFilter::default;
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(found(none()), all());
+        assert_eq!(fixture.archive.search(&none(), 2).unwrap().len(), 2);
+        assert_eq!(found(RunFilter { package: some(&records[0].package), ..none() }), all());
+        assert!(found(RunFilter { package: some("other"), ..none() }).is_empty());
+        let version = records[0].source.version.describe.clone();
+        for fits in [version.as_str(), version.trim_start_matches('v'), &version[..2]] {
+            assert_eq!(found(RunFilter { version: some(fits), ..none() }), all(), "{fits}");
+        }
+        assert!(found(RunFilter { version: some("9"), ..none() }).is_empty());
+        assert_eq!(
+            found(RunFilter { commit: some(&records[1].source.commit[..8]), ..none() }).first(),
+            all().first()
+        );
+        assert!(found(RunFilter { commit: some("xyz"), ..none() }).is_empty());
+        assert_eq!(found(RunFilter { target: "debian-12/deb".parse().ok(), ..none() }), all());
+        assert!(found(RunFilter { target: "rocky-9/rpm".parse().ok(), ..none() }).is_empty());
+        let second = Some(records[1].started);
+        assert_eq!(found(RunFilter { since: second, ..none() }), all()[..2]);
+        assert_eq!(found(RunFilter { until: second, ..none() }), all()[2..]);
+        let artifact = records[1].targets[0].artifacts[0].digest;
+        assert_eq!(found(RunFilter { file: Some(artifact), ..none() }), all()[1..2], "which run made it");
+        assert!(found(RunFilter { file: Some(Digest::of("nobody")), ..none() }).is_empty());
+        let outcome = records[0].outcome.summary();
+        assert_eq!(found(RunFilter { outcome: some(&outcome[..4]), ..none() }), all());
+        assert!(found(RunFilter { outcome: some("nothing"), ..none() }).is_empty());
+    }
+}
