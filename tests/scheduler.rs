@@ -55,6 +55,7 @@ impl World {
         let lists = Script::exits(0).writing("/packhold/lists/Packages", *b"list");
         engine.on_exec(runs("lists.sh", None), lists);
         engine.on_exec(|command| command.argv[0] == "rm", Script::exits(0));
+        engine.on_exec(runs("tidy.sh", None), Script::exits(0));
         engine.on_exec(runs("packages.sh", None), Script::exits(0).printing("libc6\t2.36\tamd64\n"));
         let built =
             Script::exits(0).printing("building\n").writing(&format!("/build/out/{DEB}"), *b"package");
