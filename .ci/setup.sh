@@ -70,10 +70,20 @@ install_packages ca-certificates curl gcc git libc6-dev make mmdebstrap util-lin
 if [ "${1-}" = test ]; then
     # The tests bring engines of their own up and down, compare version orders with the real tools, and import real
     # source packages.
-    install_packages busybox-static docker.io docker-registry dpkg-dev faketime iptables jq openssl rpm shellcheck skopeo tar umoci zstd
+    install_packages busybox-static docker.io docker-registry dpkg-dev faketime iptables jq openssl python3-venv rpm shellcheck skopeo tar umoci zstd
     cargo nextest --version >/dev/null 2>&1 || {
         echo "setup: installing cargo-nextest with cargo"
         retry cargo install --locked cargo-nextest
+    }
+    # Receipts and bills of materials are checked with the libraries of those who define their forms.
+    validators=$(cd "$(dirname "$0")/.." && pwd)/target/validators
+    [ -e "$validators/complete" ] || {
+        echo "setup: installing in-toto-attestation, securesystemslib and cyclonedx-python-lib with pip"
+        rm -rf "$validators"
+        /usr/bin/python3 -m venv "$validators"
+        retry "$validators/bin/pip" install --quiet in-toto-attestation==0.9.3 'securesystemslib[crypto]==1.6.0' \
+            'cyclonedx-python-lib[json-validation]==11.12.0'
+        touch "$validators/complete"
     }
     command -v s3s-fs >/dev/null || {
         echo "setup: installing s3s-fs, an S3 server for the tests, with cargo"

@@ -31,6 +31,7 @@
 //! | archive | a folder in OCI image layout, blobs written once ([`mod@archive`]) |
 //! | compare | two packages of one name, member by member ([`compare`](mod@compare)) |
 //! | engine | what runs containers ([`engine::Engine`]) |
+//! | receipt | what a run made of what, signed: in-toto and SLSA ([`provenance`]) |
 //! | remote | a registry, a bucket or another archive to which runs are pushed and from which they are pulled ([`remote`]) |
 //! | sandbox | one container as a scope, removed whatever happens ([`sandbox`]) |
 //!
@@ -44,6 +45,7 @@
 //! 6 cli/             one file per command
 //! 5 run/             scheduler: request → run record; parallelism, cancellation, events
 //! 4 stage/           source prepare deps build verify archive: one function each, typed in, typed out
+//! 3 provenance/      receipt (in-toto, SLSA, DSSE) and SBOM
 //! 3 remote/          registry, bucket, another archive: push and pull of runs
 //! 3 sandbox/         one disposable container as a scope: limits, time-outs; always removed
 //! 3 plan/            pure: what is built from what, and under which key
@@ -74,6 +76,7 @@ pub mod config;
 pub mod engine;
 pub mod model;
 pub mod plan;
+pub mod provenance;
 pub mod remote;
 pub mod report;
 pub mod run;

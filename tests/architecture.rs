@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module → layer, as in the diagram of `src/lib.rs`.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 15] = [
     ("cli", 6),
     ("run", 5),
     ("stage", 4),
+    ("provenance", 3),
     ("remote", 3),
     ("sandbox", 3),
     ("plan", 3),

@@ -111,6 +111,7 @@ impl World {
             jobs: 2,
             rebuild: false,
             init: true,
+            receipt_key: None,
             folders: Folders { cache: self.path("cache"), state: self.path("state") },
         }
     }
@@ -371,4 +372,95 @@ async fn two_clones_give_the_same_source_digest() {
     let second = execute(request, send, CancellationToken::new()).await.unwrap();
     assert_eq!(first.source.tree, second.source.tree);
     assert!(Path::new(&second.source.repository).ends_with("other"), "{}", second.source.repository);
+}
+
+/// Runs the validator on a document; its exit status says what it thinks.
+fn validate(words: &[&std::ffi::OsStr]) -> (bool, String) {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Process::new(root.join("target/validators/bin/python"))
+        .arg(root.join("tests/fixtures/validate.py"))
+        .args(words)
+        .output()
+        .expect("`.ci/setup.sh test` makes target/validators");
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[tokio::test]
+async fn receipts_and_bills_of_materials_pass_the_validators_of_others() {
+    use packhold::archive::FileRole;
+    use packhold::provenance::{Envelope, ReceiptKey, public_key};
+
+    let world = World::new();
+    let (key, public) = (world.path("key.pem"), world.path("public.pem"));
+    let openssl = |words: &[&str]| {
+        let done = Process::new("openssl").args(words).current_dir(world.path("")).status().unwrap();
+        assert!(done.success(), "{words:?}");
+    };
+    openssl(&["genpkey", "-algorithm", "ed25519", "-out", "key.pem"]);
+    openssl(&["pkey", "-in", "key.pem", "-pubout", "-out", "public.pem"]);
+    let mut request = world.request(PIPELINE);
+    request.receipt_key = Some(Arc::new(ReceiptKey::read(&key).unwrap()));
+    let (send, _receive) = tokio::sync::mpsc::unbounded_channel();
+    execute(request, send, CancellationToken::new()).await.unwrap();
+
+    let archive = world.archive();
+    let run = archive.run("latest").unwrap();
+    let fetch = |role: FileRole| -> Vec<(String, Vec<u8>)> {
+        let of_role = run.files.iter().filter(|file| file.role == role);
+        let read = of_role.map(|file| {
+            let mut bytes = Vec::new();
+            archive.copy_blob(&file.digest, &mut bytes).unwrap();
+            (file.path(), bytes)
+        });
+        read.collect()
+    };
+    let document = world.path("document.json");
+    let check = |kind: &str, bytes: &[u8], key: bool| {
+        std::fs::write(&document, bytes).unwrap();
+        let mut words = vec![kind.as_ref(), document.as_os_str()];
+        words.extend(key.then_some(public.as_os_str()));
+        validate(&words)
+    };
+    let receipts = fetch(FileRole::Receipt);
+    let names: Vec<&str> = receipts.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["receipt.json", "receipt.signatures.json"]);
+    let envelope = Envelope::of_parts(&receipts[0].1, Some(&receipts[1].1)).unwrap();
+    let receipt = &serde_json::to_vec(&envelope).unwrap();
+    assert_eq!(check("receipt", receipt, true), (true, String::new()));
+    envelope.verify(&public_key(&public).unwrap()).unwrap();
+    let statement = envelope.statement().unwrap();
+    let subject = &statement["subject"][0];
+    let artifact = &run.record.targets[0].artifacts[0];
+    assert_eq!(subject["digest"]["sha256"], artifact.digest.hex());
+    let dependencies = statement["predicate"]["buildDefinition"]["resolvedDependencies"].as_array().unwrap();
+    let has = |what: &dyn Fn(&serde_json::Value) -> bool| dependencies.iter().any(what);
+    assert!(has(&|d| d["digest"]["gitCommit"] == run.record.source.commit.as_str()));
+    assert!(has(&|d| d["digest"]["sha256"] == run.record.source.tree.hex()));
+    for image in &run.record.images {
+        assert!(has(&|d| d["digest"]["sha256"] == image.id.hex()), "{}", image.role);
+    }
+    assert!(has(&|d| d["uri"] == "pkg:deb/debian/libc6@2.36?arch=amd64&distro=debian-12"));
+
+    // What was changed is refused, and so is what lacks something.
+    let mut changed: serde_json::Value = serde_json::from_slice(receipt).unwrap();
+    let payload = changed["payload"].as_str().unwrap().replacen('A', "B", 1);
+    changed["payload"] = payload.into();
+    assert!(!check("receipt", changed.to_string().as_bytes(), true).0);
+    let mut lacking = statement.clone();
+    lacking["subject"] = serde_json::json!([]);
+    let lacking = serde_json::to_vec(&Envelope::seal(&lacking, None)).unwrap();
+    let (passed, said) = check("receipt", &lacking, false);
+    assert!(!passed && said.contains("At least one subject required"), "{said}");
+
+    let bills = fetch(FileRole::Sbom);
+    assert!(bills.iter().any(|(name, _)| name.ends_with("_amd64.deb.cdx.json")), "{bills:?}");
+    let packages: usize = run.record.targets.iter().map(|target| target.artifacts.len()).sum();
+    assert_eq!(bills.len(), run.record.images.len() + packages, "every image and every package");
+    for (name, bytes) in &bills {
+        let (passed, said) = check("sbom", bytes, false);
+        assert!(passed, "{name}: {said}");
+    }
+    let mut wrong: serde_json::Value = serde_json::from_slice(&bills[0].1).unwrap();
+    wrong["metadata"]["component"]["type"] = "nonsense".into();
+    assert!(!check("sbom", wrong.to_string().as_bytes(), false).0);
 }

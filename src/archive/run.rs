@@ -35,15 +35,21 @@ pub enum FileRole {
     Pipeline,
     /// A file of a builder as it was used.
     Builder,
+    /// What was made of what, for others to check: an in-toto Statement in a DSSE envelope.
+    Receipt,
+    /// What is in a package or an image.
+    Sbom,
 }
 
 impl FileRole {
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 7] = [
         (Self::Source, "source"),
         (Self::Artifact, "artifact"),
         (Self::Log, "log"),
         (Self::Pipeline, "pipeline"),
         (Self::Builder, "builder"),
+        (Self::Receipt, "receipt"),
+        (Self::Sbom, "sbom"),
     ];
 }
 

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::args::{ArchiveCommand, Common, ListArguments, OutputFormat, PruneArguments, RestoreArguments};
 use super::context;
 use super::error::CliError;
-use super::{replay, transfer};
+use super::{receipt, replay, transfer};
 use crate::archive::{Archive, KeepPolicy, PrunePlan, Repaired, Run, RunFilter, VerifyProgress};
 use crate::model::{Digest, ImageRole};
 use crate::report;
@@ -17,7 +17,11 @@ use crate::support::fs::PathContext;
 pub(super) async fn archive(common: &Common, command: ArchiveCommand) -> Result<u8, CliError> {
     match command {
         ArchiveCommand::List(arguments) => list(common, &context::existing_archive(common)?, arguments),
-        ArchiveCommand::Show { run } => {
+        ArchiveCommand::Show { run, receipt: true, dsse } => receipt::show(common, &run, dsse),
+        ArchiveCommand::CheckReceipt { run, public_key } => {
+            receipt::check(common, &run, public_key.as_deref())
+        }
+        ArchiveCommand::Show { run, receipt: false, .. } => {
             let archive = context::existing_archive(common)?;
             show(common, &archive.run(&run)?);
             Ok(0)

@@ -101,6 +101,9 @@ pub(super) struct RunArguments {
     /// Run no systemd: its container has CAP_SYS_ADMIN, which holds back no package that wants to break out
     #[arg(long, env = "PACKHOLD_NO_SYSTEMD")]
     pub no_systemd: bool,
+    /// Sign the run's receipt with this ed25519 key (PKCS #8, PEM), which only its owner may read
+    #[arg(long, env = "PACKHOLD_RECEIPT_KEY", value_name = "FILE")]
+    pub receipt_key: Option<PathBuf>,
     #[command(flatten)]
     pub userland: UserlandArguments,
 }
@@ -178,6 +181,20 @@ pub(super) enum ArchiveCommand {
         /// A run's id, the beginning of one, or `latest`
         #[arg(default_value = "latest")]
         run: String,
+        /// Print the run's receipt instead: an in-toto Statement with SLSA provenance
+        #[arg(long)]
+        receipt: bool,
+        /// With --receipt: in its DSSE envelope, with its signatures, as other tools want it
+        #[arg(long, requires = "receipt")]
+        dsse: bool,
+    },
+    /// Check a run's receipt: its signature, and that everything it names is what the archive has
+    CheckReceipt {
+        /// A run's id, the beginning of one, or `latest`
+        run: String,
+        /// The public key that has to have signed it (PEM); without one no signature is asked for
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<PathBuf>,
     },
     /// Read everything and check it against its digests
     Verify {

@@ -10,6 +10,7 @@ use crate::archive::Archive;
 use crate::config::{Builders, Pipeline, PipelineFile, VerifySection};
 use crate::engine::Engine;
 use crate::engine::docker::Docker;
+use crate::provenance::ReceiptKey;
 use crate::run::{Folders, Request, VerifyFiles};
 use crate::stage::BaseChoice;
 use crate::support::fs::PathContext;
@@ -84,6 +85,7 @@ pub(super) async fn request(common: &Common, arguments: RunArguments) -> Result<
         jobs: jobs(arguments.jobs),
         rebuild: arguments.rebuild,
         init: !arguments.no_systemd,
+        receipt_key: arguments.receipt_key.as_deref().map(ReceiptKey::read).transpose()?.map(Arc::new),
         folders: folders(),
     })
 }

@@ -3,6 +3,7 @@ use std::fmt::Write;
 use crate::archive::ArchiveError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
+use crate::provenance::EnvelopeError;
 use crate::remote::RemoteError;
 use crate::run::{RunError, exit_code_of};
 use crate::support::Hint;
@@ -13,6 +14,8 @@ use crate::support::fs::FsError;
 pub(super) enum CliError {
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error(transparent)]
+    Receipt(#[from] EnvelopeError),
     #[error(transparent)]
     Remote(#[from] RemoteError),
     #[error("{message}")]
@@ -27,6 +30,10 @@ impl CliError {
             | Self::Usage { .. } => 2,
             Self::Remote(RemoteError::Archive(error)) => exit_code_of(error),
             Self::Remote(_) => 3,
+            Self::Receipt(
+                EnvelopeError::Fs(_) | EnvelopeError::Exposed { .. } | EnvelopeError::BadKey { .. },
+            ) => 2,
+            Self::Receipt(_) => 1,
         }
     }
 
@@ -54,6 +61,7 @@ impl Hint for CliError {
         match self {
             Self::Run(error) => error.hint(),
             Self::Remote(error) => error.hint(),
+            Self::Receipt(error) => error.hint(),
             Self::Usage { hint, .. } => hint.clone(),
         }
     }

@@ -12,6 +12,7 @@ mod error;
 mod log;
 mod output;
 mod plan;
+mod receipt;
 mod replay;
 mod run;
 mod tails;

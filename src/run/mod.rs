@@ -203,7 +203,9 @@ async fn store(
         }
     }
     let pipeline = ("pipeline.toml".to_owned(), request.file.text.clone().into_bytes());
-    let contents = Contents { source: source.tree.tar.clone(), pipeline, builders, artifacts, images };
+    let receipt_key = request.receipt_key.clone();
+    let contents =
+        Contents { source: source.tree.tar.clone(), pipeline, builders, artifacts, images, receipt_key };
     let mut recorder = Recorder::start(shop, None, Stage::Archive);
     let outcome = match archive(shop, &mut recorder, record, contents).await {
         Ok(_) => Outcome::Passed,

@@ -1,6 +1,6 @@
 //! Builds an archived run again from the archive alone and compares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use crate::model::{
     TargetRecord,
 };
 use crate::plan::{Commit, Packaging, plan_target};
+use crate::provenance::RECEIPT;
 use crate::stage::{
     BaseChoice, Prepared, Recorder, Reporter, SourceTree, StageResult, TargetImages, Workshop, build,
     infrastructure, prepare,
@@ -191,6 +192,10 @@ impl Again {
         let file = PipelineFile { path: PathBuf::from("pipeline.toml"), folder: scratch.to_owned(), text };
         let pipeline = Pipeline::parse(&file, &builders)?;
         let source = of_role(FileRole::Source).ok_or_else(|| missing("source"))?;
+        let receipt = run.files.iter().find(|file| file.role == FileRole::Receipt && file.name == RECEIPT);
+        if let Some(receipt) = receipt {
+            check_receipt(&run, &bytes(&receipt.digest)?)?;
+        }
         let tar = scratch.join("source.tar");
         let mut out = File::create(&tar).at("create", &tar)?;
         archive.copy_blob(&source.digest, &mut out)?;
@@ -378,6 +383,36 @@ fn ended(error: &RunError) -> Outcome {
         RunError::Archive(error) => infrastructure(Stage::Build, error),
         RunError::Fs(error) => infrastructure(Stage::Build, error),
         error => Outcome::Broken { message: error.to_string(), hint: error.hint() },
+    }
+}
+
+/// Refuses to build from anything else than what the receipt names. Runs of earlier versions have none.
+fn check_receipt(run: &Run, receipt: &[u8]) -> Result<(), ArchiveError> {
+    let damaged = |reason: String| ArchiveError::Damaged {
+        what: format!("the receipt of run {}", run.record.id),
+        reason,
+    };
+    let statement: serde_json::Value =
+        serde_json::from_slice(receipt).map_err(|error| damaged(error.to_string()))?;
+    let dependencies = statement["predicate"]["buildDefinition"]["resolvedDependencies"].as_array();
+    let named: BTreeSet<&str> = dependencies
+        .into_iter()
+        .flatten()
+        .filter_map(|resource| resource["digest"]["sha256"].as_str())
+        .collect();
+    let inputs = [FileRole::Source, FileRole::Pipeline, FileRole::Builder];
+    let files = run.files.iter().filter(|file| inputs.contains(&file.role));
+    let files = files.map(|file| (file.path(), file.digest));
+    let images = run
+        .record
+        .images
+        .iter()
+        .map(|image| (format!("the {} image of {}", image.role, image.builder), image.id));
+    match files.chain(images).find(|(_, digest)| !named.contains(digest.hex().as_str())) {
+        None => Ok(()),
+        Some((name, digest)) => {
+            Err(damaged(format!("it does not name {name} ({digest}), which the run has")))
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::Folders;
 use crate::archive::Archive;
 use crate::config::{Builders, Pipeline, PipelineFile};
 use crate::engine::Engine;
+use crate::provenance::ReceiptKey;
 use crate::stage::BaseChoice;
 
 /// A run that is asked for. Everything in it was checked; nothing below sees a command line.
@@ -30,6 +31,8 @@ pub struct Request {
     pub rebuild: bool,
     /// Whether a container may get the privileges that an init system needs.
     pub init: bool,
+    /// What signs the receipt of the run.
+    pub receipt_key: Option<Arc<ReceiptKey>>,
     /// Where caches and logs are.
     pub folders: Folders,
 }

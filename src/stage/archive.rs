@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::streams::{blocking, read};
 use super::{Recorder, StageResult, Workshop, infrastructure};
-use crate::archive::{ArchiveError, FileRole, RunFile};
-use crate::model::{Artifact, Digest, ImageRecord, ImageRole, RunRecord, TargetName};
+use crate::archive::{Archive, ArchiveError, FileRole, RunFile};
+use crate::model::{Artifact, ArtifactKind, Digest, ImageRecord, ImageRole, RunRecord, TargetName};
+use crate::provenance::{Envelope, RECEIPT, ReceiptKey, SIGNATURES, image_sbom, package_sbom, statement};
 use crate::support::fs::PathContext;
 
 /// What a run's files are, beside what its record says.
@@ -21,6 +23,8 @@ pub struct Contents {
     pub artifacts: BTreeMap<TargetName, PathBuf>,
     /// Whether images are stored as well.
     pub images: bool,
+    /// What signs the receipt.
+    pub receipt_key: Option<Arc<ReceiptKey>>,
 }
 
 /// Stores everything that the run used and made. It becomes visible at once, or not at all.
@@ -75,10 +79,45 @@ pub async fn archive(
                 file(name, FileRole::Artifact, Some(&target.target), (*digest, *size));
             }
         }
+        add_proofs(&archive, &record, contents.receipt_key.as_deref(), &mut files)?;
         archive.add_run(&record, &images, &files)
     })
     .await
     .map_err(|e| infrastructure(stage, &e))
+}
+
+/// Stores the receipt and the bills of materials, if there is anything of which they could speak.
+fn add_proofs(
+    archive: &Archive,
+    record: &RunRecord,
+    key: Option<&ReceiptKey>,
+    files: &mut Vec<RunFile>,
+) -> Result<(), ArchiveError> {
+    if record.targets.iter().all(|target| target.artifacts.is_empty()) {
+        return Ok(());
+    }
+    let receipt = Envelope::seal(&statement(record, files), key);
+    let mut documents =
+        vec![(RECEIPT.to_owned(), FileRole::Receipt, None, receipt.bytes().unwrap_or_default())];
+    documents
+        .extend(receipt.signatures().map(|bytes| (SIGNATURES.to_owned(), FileRole::Receipt, None, bytes)));
+    for image in &record.images {
+        let name = format!("sbom/{}-{}-{}.cdx.json", image.role, image.builder, image.id.short());
+        documents.push((name, FileRole::Sbom, None, image_sbom(record, image).to_string().into_bytes()));
+    }
+    for target in &record.targets {
+        for artifact in target.artifacts.iter().filter(|artifact| artifact.kind == ArtifactKind::Package) {
+            let name = format!("{}.cdx.json", artifact.name);
+            let bytes = package_sbom(record, target, artifact).to_string().into_bytes();
+            documents.push((name, FileRole::Sbom, Some(target.target.clone()), bytes));
+        }
+    }
+    let stored = archive.put_compressed(documents.iter().map(|(.., bytes)| bytes.as_slice()))?;
+    for ((name, role, target, _), (digest, size)) in documents.into_iter().zip(stored) {
+        let media_type = media_type(&name, role).to_owned();
+        files.push(RunFile { name, role, target, media_type, digest, size });
+    }
+    Ok(())
 }
 
 /// Stores an image of the engine, unless all of it is in the archive already.
@@ -105,6 +144,9 @@ async fn store_image(shop: &Workshop, recorder: &mut Recorder, image: &ImageReco
 fn media_type(name: &str, role: FileRole) -> &'static str {
     match (role, name.rsplit_once('.').map_or("", |(_, extension)| extension)) {
         (FileRole::Source, _) => "application/x-tar",
+        (FileRole::Receipt, _) if name == SIGNATURES => "application/json",
+        (FileRole::Receipt, _) => "application/vnd.in-toto+json",
+        (FileRole::Sbom, _) => "application/vnd.cyclonedx+json",
         (FileRole::Artifact, "deb" | "ddeb" | "udeb") => "application/vnd.debian.binary-package",
         (FileRole::Artifact, "rpm") => "application/x-rpm",
         (FileRole::Artifact, "changes" | "buildinfo" | "dsc") => "text/plain",
