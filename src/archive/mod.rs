@@ -95,7 +95,7 @@ impl Archive {
     }
 
     fn chunks(&self) -> ChunkWriter<'_> {
-        ChunkWriter::new(self.layout(), self.workspace(), &self.shared.known)
+        ChunkWriter::new(self.layout(), self.workspace(), &self.shared.known, chunks::LARGE)
     }
 
     /// The archive's folder.
@@ -133,7 +133,8 @@ impl Archive {
         streams: impl IntoIterator<Item = R>,
     ) -> Result<Vec<(Digest, u64)>> {
         const SMALL: u64 = 4 << 10;
-        let mut writer = self.chunks();
+        let known = &self.shared.known;
+        let mut writer = ChunkWriter::new(self.layout(), self.workspace(), known, chunks::SMALL);
         let (mut stored, mut staged) = (Vec::new(), Vec::new());
         for mut stream in streams {
             let mut start = Vec::new();

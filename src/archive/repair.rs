@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::blobs;
-use super::chunks::{ChunkList, ChunkWriter, KnownChunks};
+use super::chunks::{ChunkList, ChunkWriter, KnownChunks, LARGE};
 use super::error::{ArchiveError, Result};
 use super::layout::{self, Layout};
 use super::lock::ArchiveLock;
@@ -128,7 +128,7 @@ fn copy_chunked(layout: &Layout, other: &Layout, digest: &Digest) -> Result<bool
     }
     let workspace = Workspace::new(layout.clone());
     let known = Arc::new(KnownChunks::none());
-    let mut writer = ChunkWriter::new(layout, &workspace, &known);
+    let mut writer = ChunkWriter::new(layout, &workspace, &known, LARGE);
     if is_damage(blobs::copy(other, digest, "a blob of the other archive", |bytes| writer.write(bytes)))? {
         return Ok(false);
     }

@@ -331,6 +331,11 @@ fn entries(index: &[Descriptor]) -> BTreeMap<RunId, &Descriptor> {
     index.iter().filter_map(|entry| Some((run_id(entry)?, entry))).collect()
 }
 
+/// The manifests of the newest runs.
+pub(super) fn newest(index: &[Descriptor], count: usize) -> Vec<Digest> {
+    entries(index).into_values().rev().take(count).filter_map(digest_of).collect()
+}
+
 /// All runs, newest first.
 pub(super) fn list(layout: &Layout) -> Result<Vec<RunSummary>> {
     let index = index::read(layout)?;

@@ -7,6 +7,7 @@ use super::super::image;
 use super::super::index;
 use super::super::layout::Layout;
 use super::super::manifest::digest_of;
+use super::super::run;
 use super::super::workspace::Workspace;
 use super::list::{ChunkList, Extent};
 use super::pack::{self, PackedChunk};
@@ -15,6 +16,9 @@ use crate::model::Digest;
 /// How many images are looked at for chunks that need not be stored again, those that were used last. An image that is built
 /// again resembles the one before it.
 const MAX_IMAGES: usize = 64;
+
+/// How many runs are looked at, the newest: the receipt and the record of a run say mostly what those of the one before it said.
+const MAX_RUNS: usize = 8;
 
 /// The chunks that one handle knows to be in the archive. They are read when the first blob is stored in chunks.
 #[derive(Default)]
@@ -61,9 +65,10 @@ fn extents(pack: Digest, chunks: &[PackedChunk]) -> impl Iterator<Item = (Digest
 fn read(layout: &Layout, workspace: &Workspace) -> Result<Map> {
     let index = index::read(layout)?;
     let mut packs = BTreeSet::new();
-    for manifest in image::manifests(index.manifests()).take(MAX_IMAGES) {
+    let images = image::manifests(index.manifests()).take(MAX_IMAGES);
+    for manifest in images.chain(run::newest(index.manifests(), MAX_RUNS)) {
         // What is damaged or was just pruned is of no use, and no matter here.
-        let Ok(manifest) = image::read_manifest(layout, &manifest, "the manifest of an image") else {
+        let Ok(manifest) = image::read_manifest(layout, &manifest, "a manifest") else {
             continue;
         };
         for layer in manifest.layers().iter().filter_map(digest_of) {

@@ -10,4 +10,4 @@ mod writer;
 pub(super) use known::KnownChunks;
 pub(super) use list::ChunkList;
 pub(super) use reader::ChunkReader;
-pub(super) use writer::{ChunkWriter, StagedChunks};
+pub(super) use writer::{ChunkWriter, LARGE, SMALL, StagedChunks};

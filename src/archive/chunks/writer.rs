@@ -20,9 +20,18 @@ use crate::model::{Digest, Hasher};
 use crate::support::fs::{FsError, PathContext};
 
 /// Bytes of a chunk: at least, on average, at most. Smaller ones are found again more often and compress worse.
-const MIN_CHUNK: usize = 128 << 10;
-const AVERAGE_CHUNK: usize = 512 << 10;
-const MAX_CHUNK: usize = 2 << 20;
+#[derive(Clone, Copy)]
+pub(in super::super) struct Cut {
+    least: usize,
+    average: usize,
+    most: usize,
+}
+
+/// For layers of images.
+pub(in super::super) const LARGE: Cut = Cut { least: 128 << 10, average: 512 << 10, most: 2 << 20 };
+
+/// For documents of runs, most of which the run before said as well.
+pub(in super::super) const SMALL: Cut = Cut { least: 8 << 10, average: 32 << 10, most: 128 << 10 };
 
 /// Zstandard's own default: stronger levels cost far more time than they save bytes.
 const LEVEL: i32 = 3;
@@ -39,6 +48,7 @@ pub(in super::super) struct ChunkWriter<'a> {
     layout: &'a Layout,
     workspace: &'a Workspace,
     known: &'a Arc<KnownChunks>,
+    cut: Cut,
     hasher: Hasher,
     block: Vec<u8>,
     packer: Option<Packer>,
@@ -99,8 +109,9 @@ impl<'a> ChunkWriter<'a> {
         layout: &'a Layout,
         workspace: &'a Workspace,
         known: &'a Arc<KnownChunks>,
+        cut: Cut,
     ) -> Self {
-        Self { layout, workspace, known, hasher: Hasher::new(), block: Vec::new(), packer: None }
+        Self { layout, workspace, known, cut, hasher: Hasher::new(), block: Vec::new(), packer: None }
     }
 
     /// Adds to the current blob.
@@ -215,7 +226,7 @@ impl<'a> ChunkWriter<'a> {
     fn packer(&mut self) -> Result<&Packer> {
         if self.packer.is_none() {
             self.known.load(self.layout, self.workspace)?;
-            self.packer = Some(Packer::start(self.workspace.new_path()?, self.known.clone())?);
+            self.packer = Some(Packer::start(self.workspace.new_path()?, self.known.clone(), self.cut)?);
         }
         self.packer.as_ref().ok_or_else(|| ArchiveError::Input(io::ErrorKind::BrokenPipe.into()))
     }
@@ -261,10 +272,10 @@ impl PackFile {
 }
 
 impl Packer {
-    fn start(path: PathBuf, known: Arc<KnownChunks>) -> Result<Self, FsError> {
+    fn start(path: PathBuf, known: Arc<KnownChunks>, cut: Cut) -> Result<Self, FsError> {
         let (blocks, incoming) = sync_channel(WAITING);
         let (outgoing, blobs) = sync_channel(1);
-        let work = PackerThread { path, pack: None, chunks: Vec::new(), own: HashMap::new(), known };
+        let work = PackerThread { path, pack: None, chunks: Vec::new(), own: HashMap::new(), known, cut };
         let thread = std::thread::Builder::new()
             .name("chunks".to_owned())
             .spawn(move || work.run(incoming, &outgoing))
@@ -280,6 +291,7 @@ struct PackerThread {
     chunks: Vec<PackedChunk>,
     own: HashMap<Digest, PackedChunk>,
     known: Arc<KnownChunks>,
+    cut: Cut,
 }
 
 impl PackerThread {
@@ -292,7 +304,8 @@ impl PackerThread {
         let mut compressor = zstd::bulk::Compressor::new(LEVEL).at("compress for", &self.path)?;
         while blob.begin() {
             let mut pieces = Vec::new();
-            for chunk in StreamCDC::new(&mut blob, MIN_CHUNK, AVERAGE_CHUNK, MAX_CHUNK) {
+            let Cut { least, average, most } = self.cut;
+            for chunk in StreamCDC::new(&mut blob, least, average, most) {
                 let chunk = chunk.map_err(io::Error::from).at("cut for", &self.path)?;
                 pieces.push(self.piece(&chunk.data, &mut compressor).at("write", &self.path)?);
             }
