@@ -1,12 +1,11 @@
 use jiff::Timestamp;
-use oci_spec::image::Descriptor;
 
+use super::catalogue;
 use super::error::Result;
 use super::image;
-use super::index;
 use super::layout::Layout;
 use super::manifest::digest_of;
-use super::run::{self, RunSummary};
+use super::run::RunSummary;
 use crate::model::{Digest, TargetName};
 
 /// Which runs are looked for. A run is found if all that is given holds.
@@ -26,45 +25,18 @@ pub struct RunFilter {
     pub since: Option<Timestamp>,
     /// Before this.
     pub until: Option<Timestamp>,
-    /// A file of the run, by its bytes.
+    /// A file of the run, by its bytes; those of builders are not looked for.
     pub file: Option<Digest>,
-}
-
-impl RunFilter {
-    /// True when what the index says of a run fits. The file is not looked for.
-    fn fits(&self, run: &RunSummary) -> bool {
-        let begins = |text: &str, wanted: &Option<String>| {
-            wanted.as_ref().is_none_or(|wanted| text.starts_with(wanted.as_str()))
-        };
-        let version = self.version.as_ref().is_none_or(|wanted| {
-            let bare = run.version.trim_start_matches('v');
-            run.version.starts_with(wanted.as_str()) || bare.starts_with(wanted.as_str())
-        });
-        version
-            && self.package.as_ref().is_none_or(|package| *package == run.package)
-            && begins(&run.commit, &self.commit)
-            && begins(&run.outcome, &self.outcome)
-            && self.target.as_ref().is_none_or(|name| run.targets.iter().any(|target| target.target == *name))
-            && self.since.is_none_or(|since| run.started.is_some_and(|started| started >= since))
-            && self.until.is_none_or(|until| run.started.is_some_and(|started| started < until))
-    }
 }
 
 /// The newest runs that fit, newest first, at most `limit`.
 pub(super) fn search(layout: &Layout, filter: &RunFilter, limit: usize) -> Result<Vec<RunSummary>> {
-    index::look_up(layout, |index| {
-        let mut runs: Vec<RunSummary> = index
-            .manifests()
-            .iter()
-            .filter_map(|entry: &Descriptor| run::summary(run::run_id(entry)?, entry))
-            .filter(|run| filter.fits(run))
-            .collect();
-        runs.sort_by(|a, b| b.id.cmp(&a.id));
+    catalogue::ask(layout, |db| {
         let mut found = Vec::new();
-        for run in runs {
-            if found.len() == limit {
-                break;
-            }
+        if limit == 0 {
+            return Ok(found);
+        }
+        catalogue::search(db, filter, |run| {
             let has = |wanted: &Digest| -> Result<bool> {
                 let manifest = image::read_manifest(layout, &run.manifest, "the manifest of a run")?;
                 Ok(manifest.layers().iter().any(|layer| digest_of(layer).as_ref() == Some(wanted)))
@@ -72,7 +44,8 @@ pub(super) fn search(layout: &Layout, filter: &RunFilter, limit: usize) -> Resul
             if filter.file.as_ref().map_or(Ok(true), has)? {
                 found.push(run);
             }
-        }
+            Ok(found.len() < limit)
+        })?;
         Ok(found)
     })
 }

@@ -7,11 +7,12 @@ use super::error::{ArchiveError, Result};
 use super::layout::{self, Layout};
 use super::lock::ArchiveLock;
 use super::manifest::{FORMAT_VERSION, annotations, canonical_json};
+use super::pages;
 use super::workspace::Workspace;
 use crate::support::fs::PathContext;
 
 /// The newest archive format that this program reads and the one that it writes.
-pub(super) const KNOWN_FORMAT: u32 = 2;
+pub(super) const KNOWN_FORMAT: u32 = 3;
 
 /// An index that names nothing.
 pub(super) fn empty() -> Result<ImageIndex> {
@@ -77,12 +78,12 @@ pub(super) fn update<T>(
 ) -> Result<T> {
     update_under_lock(layout, workspace, |manifests, _| {
         let result = change(manifests)?;
-        Ok(|| Ok(result))
+        Ok(|_: &[Descriptor]| Ok(result))
     })
 }
 
-/// As [`update`]; what `change` gives is done when the new list is visible, still under the lock.
-pub(super) fn update_under_lock<T, After: FnOnce() -> Result<T>>(
+/// As [`update`]; what `change` gives is done when the new list is visible, still under the lock. It gets that list.
+pub(super) fn update_under_lock<T, After: FnOnce(&[Descriptor]) -> Result<T>>(
     layout: &Layout,
     workspace: &Workspace,
     change: impl FnOnce(&mut Vec<Descriptor>, &ArchiveLock) -> Result<After>,
@@ -94,8 +95,9 @@ pub(super) fn update_under_lock<T, After: FnOnce() -> Result<T>>(
     let mut manifests = index.manifests().clone();
     let after = change(&mut manifests, &lock)?;
     if *index.manifests() == manifests {
-        return after();
+        return after(&manifests);
     }
+    pages::turn(layout, workspace, &mut manifests, &lock)?;
     index.set_manifests(manifests);
     let mut about = index.annotations().clone().unwrap_or_default();
     about.insert(FORMAT_VERSION.to_owned(), KNOWN_FORMAT.to_string());
@@ -104,7 +106,7 @@ pub(super) fn update_under_lock<T, After: FnOnce() -> Result<T>>(
     file.write_all(&canonical_json(&index)?).and_then(|()| file.sync_all()).at("write", &temp)?;
     fs::rename(&temp, layout.index()).at("replace", layout.index())?;
     layout::sync_dir(layout.root())?;
-    after()
+    after(index.manifests())
 }
 
 fn damaged(reason: String) -> ArchiveError {

@@ -14,6 +14,9 @@ use crate::support::fs::{FsError, PathContext};
 /// The version of the OCI image layout (OCI image specification, "Image Layout", `imageLayoutVersion`).
 pub(super) const LAYOUT_VERSION: &str = "1.0.0";
 
+/// The catalogue, with the version of its tables.
+const CATALOGUE: &str = "catalogue-1.sqlite";
+
 /// What an archive's folder may hold before it is complete. `lost+found` is there when the folder is a file system.
 const OWN_NAMES: [&str; 6] = ["blobs", "chunked", "tmp", "index.json", "index.lock", "lost+found"];
 
@@ -78,6 +81,11 @@ impl Layout {
         self.root.join("index.lock")
     }
 
+    /// The database that answers searches; nothing is lost with it.
+    pub(super) fn catalogue(&self) -> PathBuf {
+        self.root.join(CATALOGUE)
+    }
+
     pub(super) fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
@@ -135,7 +143,7 @@ impl Layout {
 
     /// True for what an archive's folder holds.
     pub(super) fn is_own_name(name: &str) -> bool {
-        OWN_NAMES.contains(&name) || name == "oci-layout"
+        OWN_NAMES.contains(&name) || name == "oci-layout" || name.starts_with("catalogue-")
     }
 
     /// Writes a small file that is not there yet, complete or not at all. The caller holds the archive's lock.
@@ -216,7 +224,7 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         fs::write(
             &path,
-            text.replace("\"com.packhold.archive.version\":\"2\"", "\"com.packhold.archive.version\":\"3\""),
+            text.replace("\"com.packhold.archive.version\":\"3\"", "\"com.packhold.archive.version\":\"4\""),
         )
         .unwrap();
         let error = Archive::open(fixture.archive.path()).unwrap_err();

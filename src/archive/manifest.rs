@@ -16,8 +16,13 @@ pub(super) const RUN_RECORD: &str = "application/vnd.packhold.run-record.v1+json
 /// [`ImageRecord`](crate::model::ImageRecord) as JSON.
 pub(super) const IMAGE_RECORD: &str = "application/vnd.packhold.image-record.v1+json";
 
+/// The artifact type of a page: an index of older runs.
+pub(super) const PAGE: &str = "application/vnd.packhold.runs.v1+json";
+
 /// The archive's format, on the index.
 pub(super) const FORMAT_VERSION: &str = "com.packhold.archive.version";
+pub(super) const PAGE_FIRST: &str = "com.packhold.page.first";
+pub(super) const PAGE_LAST: &str = "com.packhold.page.last";
 pub(super) const IMAGE_ID: &str = "com.packhold.image.id";
 pub(super) const IMAGE_KEY: &str = "com.packhold.image.key";
 pub(super) const IMAGE_ROLE: &str = "com.packhold.image.role";

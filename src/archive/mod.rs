@@ -6,6 +6,7 @@
 //! may write at once; readers never wait. Everything here blocks: asynchronous callers wrap it in `spawn_blocking`.
 
 mod blobs;
+mod catalogue;
 mod chunks;
 mod docker_archive;
 mod error;
@@ -14,7 +15,9 @@ mod image;
 mod index;
 mod layout;
 mod lock;
+mod lost_page;
 mod manifest;
+mod pages;
 mod present;
 mod prune;
 mod repair;
@@ -26,6 +29,7 @@ mod transfer;
 mod verify;
 mod workspace;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -262,7 +266,12 @@ impl Archive {
 
     /// All runs, newest first.
     pub fn runs(&self) -> Result<Vec<RunSummary>> {
-        run::list(self.layout())
+        self.search(&RunFilter::default(), usize::MAX)
+    }
+
+    /// The commits of all runs of a package.
+    pub fn commits(&self, package: &str) -> Result<BTreeSet<String>> {
+        catalogue::ask(self.layout(), |db| catalogue::commits(db, package))
     }
 
     /// The newest runs that a filter finds, newest first, at most `limit`.
@@ -275,12 +284,12 @@ impl Archive {
         run::resolve(self.layout(), wanted)
     }
 
-    /// The newest run with a target whose build passed under this key. Reads the index and one run.
+    /// The newest run with a target whose build passed under this key. Reads the catalogue and one run.
     pub fn find_build(&self, build_key: &Digest) -> Result<Option<(RunId, TargetRecord)>> {
         run::find_key(self.layout(), run::Purpose::Build, build_key)
     }
 
-    /// The newest run with a target whose verify stage passed under this key. Reads the index and one run.
+    /// The newest run with a target whose verify stage passed under this key. Reads the catalogue and one run.
     pub fn find_verify(&self, verify_key: &Digest) -> Result<Option<(RunId, TargetRecord)>> {
         run::find_key(self.layout(), run::Purpose::Verify, verify_key)
     }

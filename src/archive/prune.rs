@@ -10,6 +10,7 @@ use oci_spec::image::{Descriptor, ImageManifest};
 use serde::Serialize;
 
 use super::blobs;
+use super::catalogue;
 use super::chunks::ChunkList;
 use super::error::{ArchiveError, Result};
 use super::index;
@@ -17,6 +18,7 @@ use super::layout::{self, Layout};
 use super::lock::ArchiveLock;
 use super::manifest;
 use super::manifest::{IMAGE_ID, RUN_RELEASE, annotation, digest_of};
+use super::pages;
 use super::present::{self, Stored};
 use super::run::{self, RunSummary};
 use super::workspace::{self, Workspace};
@@ -119,7 +121,8 @@ struct Decision {
 
 pub(super) fn plan(layout: &Layout, policy: &KeepPolicy, now: Timestamp) -> Result<PrunePlan> {
     let lock = ArchiveLock::take(&layout.lock())?;
-    Ok(decide(layout, index::read(layout)?.manifests(), policy, now, &lock)?.plan)
+    let index = index::read(layout)?;
+    Ok(decide(layout, index.manifests(), policy, now, &lock)?.plan)
 }
 
 pub(super) fn prune(
@@ -130,10 +133,15 @@ pub(super) fn prune(
 ) -> Result<Pruned> {
     let swept = workspace::sweep(layout)?;
     let plan = index::update_under_lock(layout, workspace, |index, lock| {
-        let Decision { plan, keep, remove } = decide(layout, index, policy, now, lock)?;
+        let Decision { plan, keep, mut remove } = decide(layout, index, policy, now, lock)?;
         *index = keep;
         // Only once the index is replaced, which must not fail after a blob is gone.
-        let after = move || {
+        let after = move |listed: &[Descriptor]| {
+            // A page that was turned just now may have lain there unused.
+            let pages = listed.iter().filter(|entry| pages::is_page(entry)).filter_map(digest_of);
+            for page in pages {
+                remove.remove(&page);
+            }
             // Lists before packs: a list whose pack is gone would be damage.
             let lists = remove.iter().filter(|(_, stored)| stored.list.is_some());
             let files = remove.iter().filter(|(_, stored)| stored.plain.is_some());
@@ -143,6 +151,7 @@ pub(super) fn prune(
         };
         Ok(after)
     })?;
+    catalogue::refresh(layout);
     Ok(Pruned { plan, workspaces: swept.entries, workspace_bytes: swept.bytes })
 }
 
@@ -178,6 +187,9 @@ fn decide(
     now: Timestamp,
     lock: &ArchiveLock,
 ) -> Result<Decision> {
+    let paged = index;
+    let index = pages::unfolded(layout, paged)?;
+    let index = index.as_slice();
     let mut runs = Vec::new();
     for entry in index {
         if let Some(id) = run::run_id(entry)
@@ -212,6 +224,7 @@ fn decide(
     let is_unused = |entry: &Descriptor| annotation(entry, IMAGE_ID).is_some_and(|id| !used_ids.contains(id));
     let keep: Vec<Descriptor> =
         index.iter().filter(|entry| !is_gone(entry) && !is_unused(entry)).cloned().collect();
+    let keep = pages::folded(layout, paged, keep)?;
     let mut images: Vec<Digest> = index
         .iter()
         .filter(|entry| is_unused(entry))

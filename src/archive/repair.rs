@@ -6,14 +6,20 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use oci_spec::image::Descriptor;
 use serde::Serialize;
 
 use super::blobs;
 use super::chunks::{ChunkList, ChunkWriter, KnownChunks, LARGE};
 use super::error::{ArchiveError, Result};
+use super::index;
 use super::layout::{self, Layout};
 use super::lock::ArchiveLock;
+use super::lost_page;
+use super::manifest::digest_of;
+use super::pages;
 use super::present;
+use super::prune::needed_by;
 use super::verify::{self, Problem, ProblemKind, VerifyProgress, VerifyReport};
 use super::workspace::Workspace;
 use crate::model::Digest;
@@ -75,6 +81,10 @@ fn mend_blob(layout: &Layout, other: &Layout, digest: &Digest) -> Result<bool> {
     if blobs::size(other, digest).is_some() {
         return copy_chunked(layout, other, digest);
     }
+    if let Some(page) = page(layout, digest)? {
+        mend_page(layout, &page, digest)?;
+        return Ok(true);
+    }
     // A pack that the other has not, because it has cut or packed otherwise: then what lies in it comes back by itself.
     let users = users(layout, digest)?;
     let mut mended = !users.is_empty();
@@ -86,6 +96,29 @@ fn mend_blob(layout: &Layout, other: &Layout, digest: &Digest) -> Result<bool> {
         remove(&layout.blob(digest))?;
     }
     Ok(mended)
+}
+
+/// The entry of a page that the index names.
+fn page(layout: &Layout, digest: &Digest) -> Result<Option<Descriptor>> {
+    let named = |entry: &&Descriptor| pages::is_page(entry) && digest_of(entry).as_ref() == Some(digest);
+    Ok(index::read(layout)?.manifests().iter().find(named).cloned())
+}
+
+/// Makes a page again, or lists without it what is left of its runs.
+fn mend_page(layout: &Layout, page: &Descriptor, digest: &Digest) -> Result<()> {
+    let workspace = Workspace::new(layout.clone());
+    if let Some(bytes) = lost_page::document(layout, page)? {
+        return pages::store(layout, &workspace, &bytes);
+    }
+    let mut runs = lost_page::runs(layout, page)?;
+    runs.retain(|run| {
+        let needed = digest_of(run).and_then(|digest| needed_by(layout, &digest).ok()).unwrap_or_default();
+        !needed.is_empty() && needed.iter().all(|digest| blobs::size(layout, digest).is_some())
+    });
+    index::update(layout, &workspace, |index| {
+        pages::replace(index, digest, runs);
+        Ok(())
+    })
 }
 
 /// The blobs of which some bytes lie in a pack.

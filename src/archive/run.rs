@@ -9,6 +9,7 @@ use oci_spec::image::{
 use serde::{Deserialize, Serialize};
 
 use super::blobs;
+use super::catalogue;
 use super::error::{ArchiveError, Result};
 use super::image;
 use super::index;
@@ -16,8 +17,9 @@ use super::layout::Layout;
 use super::manifest::{
     Annotations, BUILD_KEYS, FILE_ROLE, FILE_TARGET, RUN, RUN_COMMIT, RUN_DURATION, RUN_ID, RUN_IMAGES,
     RUN_OUTCOME, RUN_PACKAGE, RUN_RECORD, RUN_RELEASE, RUN_STARTED, RUN_TARGETS, RUN_VERSION, VERIFY_KEYS,
-    annotation, annotations, describes_artifact, descriptor, digest_of, manifest_annotation,
+    annotation, annotations, describes_artifact, descriptor, digest_of, is_artifact, manifest_annotation,
 };
+use super::pages;
 use super::workspace::Workspace;
 use crate::model::{Digest, ImageRecord, RunId, RunRecord, Stage, TargetName, TargetRecord};
 use crate::support::tar_reader;
@@ -53,9 +55,16 @@ impl FileRole {
     ];
 }
 
+impl FileRole {
+    /// The word for it in a manifest.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(role, _)| *role == self).map_or("", |(_, word)| word)
+    }
+}
+
 impl std::fmt::Display for FileRole {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(Self::ALL.iter().find(|(role, _)| role == self).map_or("", |(_, word)| word))
+        f.pad(self.as_str())
     }
 }
 
@@ -166,8 +175,7 @@ pub(super) fn add(
         layer.set_annotations(Some(about));
         layers.push(layer);
     }
-    let about = summary_annotations(record)?;
-    let mut of_manifest = about.clone();
+    let mut of_manifest = summary_annotations(record)?;
     let listed: Vec<String> = image_manifests.iter().map(Digest::to_string).collect();
     of_manifest.insert(RUN_IMAGES.to_owned(), listed.join(","));
     of_manifest.insert(ANNOTATION_CREATED.to_owned(), record.started.to_string());
@@ -178,13 +186,13 @@ pub(super) fn add(
         .config(image::put_empty(layout, workspace)?)
         .layers(layers)
         .annotations(of_manifest)
-        .build();
-    let mut entry = image::put_manifest(layout, workspace, manifest)?;
-    entry.set_artifact_type(Some(MediaType::from(RUN)));
-    let mut of_entry = about;
-    of_entry.insert(ANNOTATION_REF_NAME.to_owned(), format!("run-{}", record.id));
-    entry.set_annotations(Some(of_entry));
-    let manifest = digest_of(&entry).ok_or_else(|| damaged("a run's manifest", "it has no digest"))?;
+        .build()
+        .map_err(|error| damaged("a run's manifest", &error.to_string()))?;
+    let stored = image::put_manifest(layout, workspace, Ok(manifest.clone()))?;
+    let no_digest = || damaged("a run's manifest", "it has no digest");
+    let digest = digest_of(&stored).ok_or_else(no_digest)?;
+    let entry = self::entry(&manifest, &digest, stored.size()).ok_or_else(no_digest)?;
+    let manifest = digest;
 
     index::update(layout, workspace, |index| {
         // Once more: now nobody can remove what is about to be listed.
@@ -192,20 +200,44 @@ pub(super) fn add(
         for image in &record_images {
             image::from_id(layout, image)?;
         }
-        let same_id = |entry: &&Descriptor| run_id(entry).as_ref() == Some(&record.id);
-        match index.iter().find(same_id) {
-            Some(known) if known.digest() != entry.digest() => {
-                return Err(ArchiveError::RunExists { id: record.id.clone() });
-            }
-            Some(_) => {}
-            None => index.push(entry),
-        }
+        list(layout, index, entry, &record.id)?;
         for image in images {
             image.list(index);
         }
         Ok(())
     })?;
+    catalogue::refresh(layout);
     Ok(manifest)
+}
+
+/// The entry of a run in the index: its manifest says all that the entry says. `None` if it is the manifest of no run.
+pub(super) fn entry(manifest: &ImageManifest, digest: &Digest, size: u64) -> Option<Descriptor> {
+    let mut about = is_artifact(manifest, RUN).then(|| manifest.annotations().clone())??;
+    let id: RunId = about.get(RUN_ID)?.parse().ok()?;
+    about.remove(RUN_IMAGES);
+    about.remove(ANNOTATION_CREATED);
+    about.insert(ANNOTATION_REF_NAME.to_owned(), format!("run-{id}"));
+    let mut entry = descriptor(MediaType::ImageManifest, digest, size).ok()?;
+    entry.set_artifact_type(Some(MediaType::from(RUN)));
+    entry.set_annotations(Some(about));
+    Some(entry)
+}
+
+/// Lists a run, if it is not listed; another one of its id is refused.
+pub(super) fn list(
+    layout: &Layout,
+    index: &mut Vec<Descriptor>,
+    entry: Descriptor,
+    id: &RunId,
+) -> Result<()> {
+    match pages::find(layout, index, id)? {
+        Some(known) if known.digest() != entry.digest() => Err(ArchiveError::RunExists { id: id.clone() }),
+        Some(_) => Ok(()),
+        None => {
+            index.push(entry);
+            Ok(())
+        }
+    }
 }
 
 /// Refuses a run whose files are not there, or whose record names files that it does not come with.
@@ -280,10 +312,11 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    fn annotation(self) -> &'static str {
+    /// How the catalogue calls it.
+    pub(super) fn number(self) -> i64 {
         match self {
-            Self::Build => BUILD_KEYS,
-            Self::Verify => VERIFY_KEYS,
+            Self::Build => 1,
+            Self::Verify => 2,
         }
     }
 
@@ -309,17 +342,17 @@ pub(super) fn find_key(
     purpose: Purpose,
     wanted: &Digest,
 ) -> Result<Option<(RunId, TargetRecord)>> {
-    let text = wanted.to_string();
-    let has_key = |entry: &&Descriptor| {
-        annotation(entry, purpose.annotation()).is_some_and(|keys| keys.split(',').any(|key| key == text))
-    };
-    let found = index::look_up(layout, |index| {
-        let newest = entries(index.manifests()).into_iter().rev().map(|(_, entry)| entry).find(has_key);
-        newest.and_then(digest_of).map(|manifest| read(layout, &manifest)).transpose()
-    })?;
-    let Some(Run { record, .. }) = found else { return Ok(None) };
-    let found = record.targets.into_iter().find(|target| purpose.key(target).as_ref() == Some(wanted));
-    Ok(found.map(|target| (record.id, target)))
+    catalogue::ask(layout, |db| {
+        for manifest in catalogue::with_key(db, purpose, wanted)? {
+            let Run { record, .. } = read(layout, &manifest)?;
+            let found =
+                record.targets.into_iter().find(|target| purpose.key(target).as_ref() == Some(wanted));
+            if let Some(target) = found {
+                return Ok(Some((record.id, target)));
+            }
+        }
+        Ok(None)
+    })
 }
 
 pub(super) fn run_id(entry: &Descriptor) -> Option<RunId> {
@@ -334,13 +367,6 @@ fn entries(index: &[Descriptor]) -> BTreeMap<RunId, &Descriptor> {
 /// The manifests of the newest runs.
 pub(super) fn newest(index: &[Descriptor], count: usize) -> Vec<Digest> {
     entries(index).into_values().rev().take(count).filter_map(digest_of).collect()
-}
-
-/// All runs, newest first.
-pub(super) fn list(layout: &Layout) -> Result<Vec<RunSummary>> {
-    let index = index::read(layout)?;
-    let runs = entries(index.manifests()).into_iter().rev();
-    Ok(runs.filter_map(|(id, entry)| summary(id, entry)).collect())
 }
 
 pub(super) fn summary(id: RunId, entry: &Descriptor) -> Option<RunSummary> {
@@ -360,39 +386,36 @@ pub(super) fn summary(id: RunId, entry: &Descriptor) -> Option<RunSummary> {
 
 /// The run that `wanted` means: an id, the beginning of exactly one id, or `latest`.
 pub(super) fn resolve(layout: &Layout, wanted: &str) -> Result<Run> {
-    index::look_up(layout, |index| resolve_in(layout, index.manifests(), wanted))
-}
-
-fn resolve_in(layout: &Layout, index: &[Descriptor], wanted: &str) -> Result<Run> {
-    let runs = entries(index);
-    let mut matches: Vec<&RunId> = match wanted {
-        "latest" => runs.keys().next_back().into_iter().collect(),
-        "" => Vec::new(),
-        wanted => runs.keys().rev().filter(|id| id.as_str().starts_with(wanted)).collect(),
-    };
-    if matches.len() > 1 {
-        return Err(ArchiveError::AmbiguousRun {
-            wanted: wanted.to_owned(),
-            matches: matches.into_iter().cloned().collect(),
-        });
-    }
-    let Some(id) = matches.pop() else {
-        return Err(ArchiveError::UnknownRun { wanted: wanted.to_owned(), near: near(wanted, runs.keys()) });
-    };
-    let manifest = digest_of(runs[id]).ok_or_else(|| damaged("a run's entry", "its digest is no sha256"))?;
-    read(layout, &manifest)
+    catalogue::ask(layout, |db| {
+        let mut matches = match wanted {
+            "latest" => catalogue::ids(db, "")?.into_iter().take(1).collect(),
+            "" => Vec::new(),
+            wanted => catalogue::ids(db, wanted)?,
+        };
+        if matches.len() > 1 {
+            return Err(ArchiveError::AmbiguousRun { wanted: wanted.to_owned(), matches }.into());
+        }
+        let Some(id) = matches.pop() else {
+            let near = near(wanted, catalogue::ids(db, "")?);
+            return Err(ArchiveError::UnknownRun { wanted: wanted.to_owned(), near }.into());
+        };
+        let manifest = catalogue::manifest_of(db, &id)?;
+        let manifest =
+            manifest.ok_or_else(|| ArchiveError::UnknownRun { wanted: id.to_string(), near: Vec::new() })?;
+        Ok(read(layout, &manifest)?)
+    })
 }
 
 /// Up to five ids that look like `wanted`, the likeliest first; the newest where none does.
-fn near<'a>(wanted: &str, ids: impl DoubleEndedIterator<Item = &'a RunId>) -> Vec<RunId> {
-    let mut ids: Vec<&RunId> = ids.rev().collect();
+fn near(wanted: &str, mut ids: Vec<RunId>) -> Vec<RunId> {
     let distance = |id: &RunId| {
         let beginning: String = id.as_str().chars().take(wanted.chars().count().max(8)).collect();
         strsim::damerau_levenshtein(wanted, &beginning)
     };
     // The sort is stable: of equally near ids the newest comes first.
     ids.sort_by_cached_key(|id| distance(id).min(6));
-    ids.into_iter().take(5).cloned().collect()
+    ids.truncate(5);
+    ids
 }
 
 pub(super) fn read(layout: &Layout, digest: &Digest) -> Result<Run> {

@@ -8,12 +8,14 @@ use oci_spec::image::{Descriptor, ImageIndex};
 use serde::{Deserialize, Serialize};
 
 use super::blobs;
+use super::catalogue;
 use super::chunks::ChunkList;
 use super::error::{ArchiveError, Result};
 use super::image;
 use super::index;
 use super::layout::{self, Layout};
 use super::manifest::{self, IMAGE_ID, annotation, digest_of};
+use super::pages;
 use super::prune::needed_by;
 use super::run;
 use super::{Archive, Shared};
@@ -172,11 +174,13 @@ impl Incoming {
                 }
                 take_entry(layout, index, entry, &digest, &bundle.run)?;
             }
-            match index.iter().any(|entry| run::run_id(entry).as_ref() == Some(&bundle.run)) {
-                true => Ok(()),
-                false => Err(damaged(&bundle.run, "its index does not list it".to_owned())),
+            match pages::find(layout, index, &bundle.run)? {
+                Some(_) => Ok(()),
+                None => Err(damaged(&bundle.run, "its index does not list it".to_owned())),
             }
-        })
+        })?;
+        catalogue::refresh(layout);
+        Ok(())
     }
 }
 
@@ -194,16 +198,7 @@ fn take_entry(
                 return Err(damaged(id, "its record is that of another run".to_owned()));
             }
             run::check(layout, &run.record, &run.files)?;
-            match index.iter().find(|known| run::run_id(known).as_ref() == Some(id)) {
-                Some(known) if known.digest() != entry.digest() => {
-                    Err(ArchiveError::RunExists { id: id.clone() })
-                }
-                Some(_) => Ok(()),
-                None => {
-                    index.push(entry.clone());
-                    Ok(())
-                }
-            }
+            run::list(layout, index, entry.clone(), id)
         }
         None if annotation(entry, IMAGE_ID).is_some() => {
             image::take_entry(index, entry);
@@ -214,10 +209,9 @@ fn take_entry(
 }
 
 fn bundle(layout: &Layout, index: &ImageIndex, id: &RunId) -> Result<Bundle> {
-    let is_run = |entry: &&Descriptor| run::run_id(entry).as_ref() == Some(id);
-    let entry = index.manifests().iter().find(is_run);
+    let entry = pages::find(layout, index.manifests(), id)?;
     let entry = entry.ok_or_else(|| ArchiveError::UnknownRun { wanted: id.to_string(), near: Vec::new() })?;
-    let manifest = digest_of(entry).ok_or_else(|| damaged(id, "its digest is no sha256".to_owned()))?;
+    let manifest = digest_of(&entry).ok_or_else(|| damaged(id, "its digest is no sha256".to_owned()))?;
     let run = run::read(layout, &manifest)?;
     let ids: BTreeSet<&str> = index
         .manifests()
@@ -227,7 +221,7 @@ fn bundle(layout: &Layout, index: &ImageIndex, id: &RunId) -> Result<Bundle> {
         .collect();
     let of_image = |entry: &&Descriptor| annotation(entry, IMAGE_ID).is_some_and(|id| ids.contains(id));
     let mut entries: Vec<Descriptor> = index.manifests().iter().filter(of_image).cloned().collect();
-    entries.push(entry.clone());
+    entries.push(entry);
 
     let mut needed = BTreeSet::new();
     for entry in &entries {

@@ -10,7 +10,9 @@ use super::error::{ArchiveError, Result};
 use super::image::ImageConfig;
 use super::index;
 use super::layout::Layout;
+use super::lost_page;
 use super::manifest::{IMAGE_ID, IMAGE_KEY, IMAGE_RECORD, RUN, RUN_ID, annotation, digest_of, is_artifact};
+use super::pages;
 use super::present::{self, Stored};
 use super::run;
 use crate::model::{Digest, ImageRecord, RunId, RunRecord};
@@ -271,14 +273,27 @@ impl Verifier<'_> {
                     }
                 }
                 MediaType::ImageIndex if depth > 0 => {
-                    if let Some(nested) = self.parse::<ImageIndex>(&digest, "the index", &users) {
-                        self.walk_manifests(nested.manifests(), depth - 1, later);
-                    }
+                    let nested = match self.parse::<ImageIndex>(&digest, "the index", &users) {
+                        Some(nested) => nested.manifests().clone(),
+                        None => self.runs_of_lost_page(entry, &digest),
+                    };
+                    self.walk_manifests(&nested, depth - 1, later);
                 }
                 // Something of another tool's: its bytes are checked.
                 _ => {}
             }
         }
+    }
+
+    /// The runs of a page whose bytes are wrong, which the check of all blobs will tell: it touches them, and they need theirs.
+    fn runs_of_lost_page(&mut self, page: &Descriptor, digest: &Digest) -> Vec<Descriptor> {
+        if !pages::is_page(page) {
+            return Vec::new();
+        }
+        let runs = lost_page::runs(self.layout, page).unwrap_or_default();
+        let users = Users { runs: runs.iter().filter_map(run::run_id).collect(), images: BTreeSet::new() };
+        self.uses.get_mut(digest).into_iter().for_each(|page| page.users.add(&users));
+        runs
     }
 
     fn walk_image(&mut self, digest: Digest, manifest: &ImageManifest) {

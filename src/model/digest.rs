@@ -30,6 +30,11 @@ impl Digest {
         hex::encode(&self.0[..6])
     }
 
+    /// The 32 bytes.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The digest whose hexadecimal digits are `hex`.
     pub fn from_hex(hex: &str) -> Result<Self, DigestParseError> {
         let mut bytes = [0; 32];
@@ -38,6 +43,12 @@ impl Digest {
             Ok(()) if lower => Ok(Self(bytes)),
             _ => Err(DigestParseError(hex.to_owned())),
         }
+    }
+}
+
+impl From<[u8; 32]> for Digest {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 }
 

@@ -2,14 +2,14 @@ use std::collections::BTreeSet;
 
 use super::Request;
 use super::source::Source;
-use crate::archive::{Archive, ArchiveError, Run};
+use crate::archive::{Archive, ArchiveError, Run, RunFilter};
 use crate::config::UpgradeFrom;
 use crate::model::{Artifact, ArtifactKind, Outcome, Stage, TargetName, TargetRecord};
 use crate::stage::{PackageFile, Previous, StageResult, infrastructure};
 
 /// The commits of the archived runs of a package.
 pub(super) fn archived_commits(archive: &Archive, package: &str) -> Result<BTreeSet<String>, ArchiveError> {
-    Ok(archive.runs()?.into_iter().filter(|run| run.package == package).map(|run| run.commit).collect())
+    archive.commits(package)
 }
 
 /// The release that an upgrade starts from, as the pipeline says: the last archived release of this target in the
@@ -41,11 +41,16 @@ fn find(
     wanted: &UpgradeFrom,
 ) -> Result<Option<Previous>, ArchiveError> {
     let mut best: Option<(i64, Previous)> = None;
-    for summary in request.archive.runs()? {
-        let same = summary.package == request.pipeline.name && summary.commit != source.record.commit;
+    let of_package = RunFilter {
+        package: Some(request.pipeline.name.clone()),
+        target: Some(target.clone()),
+        ..RunFilter::default()
+    };
+    for summary in request.archive.search(&of_package, usize::MAX)? {
+        let same = summary.commit == source.record.commit;
         let passed = summary.targets.iter().any(|t| t.target == *target && t.outcome == "passed");
         let in_history = source.ancestors.contains(&summary.commit);
-        if !same || !passed || (*wanted == UpgradeFrom::LastRelease && !in_history) {
+        if same || !passed || (*wanted == UpgradeFrom::LastRelease && !in_history) {
             continue;
         }
         let run: Run = request.archive.run(summary.id.as_str())?;
