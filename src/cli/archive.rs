@@ -3,14 +3,13 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{ArchiveCommand, Common, ListArguments, OutputFormat, PruneArguments, RestoreArguments};
+use super::args::{ArchiveCommand, Common, ListArguments, OutputFormat, PruneArguments};
 use super::context;
 use super::error::CliError;
-use super::{receipt, replay, transfer};
+use super::{receipt, replay, restore, transfer};
 use crate::archive::{Archive, KeepPolicy, PrunePlan, Repaired, Run, RunFilter, VerifyProgress};
-use crate::model::{Digest, ImageRole};
+use crate::model::Digest;
 use crate::report;
-use crate::stage::load_image;
 use crate::support::fs::PathContext;
 
 /// `packhold archive`
@@ -33,7 +32,7 @@ pub(super) async fn archive(common: &Common, command: ArchiveCommand) -> Result<
         ArchiveCommand::Copy(arguments) => transfer::copy(common, arguments).await,
         ArchiveCommand::Replay(arguments) => replay::replay(common, arguments).await,
         ArchiveCommand::Drill(arguments) => replay::drill(common, arguments).await,
-        ArchiveCommand::Restore(arguments) => restore(common, arguments).await,
+        ArchiveCommand::Restore(arguments) => restore::restore(common, arguments).await,
     }
 }
 
@@ -113,7 +112,7 @@ fn show(common: &Common, run: &Run) {
     println!("\nrestore files:  packhold archive restore {} --to DIR", record.id);
     if let Some(target) = record.targets.first().filter(|_| !run.images.is_empty()) {
         println!(
-            "restore image:  packhold archive restore {} --target {} --image deps --as NAME:TAG",
+            "restore image:  packhold archive restore {} --target {} --image deps --as NAME:TAG   (or --image ID)",
             record.id, target.target
         );
     }
@@ -228,49 +227,4 @@ fn print_prune(plan: &PrunePlan, dry_run: bool) {
     } else if plan.held > 0 {
         println!("{} blobs stay because a run that is going on needs them", plan.held);
     }
-}
-
-async fn restore(common: &Common, arguments: RestoreArguments) -> Result<u8, CliError> {
-    let archive = context::existing_archive(common)?;
-    let run = archive.run(&arguments.run)?;
-    if let Some(folder) = &arguments.to {
-        for restored in archive.restore_files(&run, &arguments.targets, folder)? {
-            if common.format == OutputFormat::Json {
-                json(&serde_json::json!({
-                    "file": restored.path, "digest": restored.file.digest, "already_there": restored.already_there,
-                }));
-                continue;
-            }
-            let note = if restored.already_there { " (was there)" } else { "" };
-            println!("{}  {}{note}", restored.file.digest.hex(), restored.path.display());
-        }
-    }
-    if let (Some(image), Some(name)) = (arguments.image, &arguments.name) {
-        let role = ImageRole::from(image);
-        let [target] = &arguments.targets[..] else {
-            let known: Vec<String> = run.record.targets.iter().map(|t| t.target.to_string()).collect();
-            return Err(CliError::Usage {
-                message: "an image belongs to one target".to_owned(),
-                hint: format!("add --target with one of {}", known.join(", ")),
-            });
-        };
-        let ids = run.record.targets.iter().find(|t| t.target == *target).map(|t| t.images.clone());
-        let ids = ids.ok_or_else(|| CliError::Usage {
-            message: format!("run {} has no target `{target}`", run.record.id),
-            hint: format!("`packhold archive show {}` lists its targets", run.record.id),
-        })?;
-        let found = run.record.images.iter().find(|image| image.role == role && ids.contains(&image.id));
-        let found = found.ok_or_else(|| CliError::Usage {
-            message: format!("run {} has no {role} image for {target}", run.record.id),
-            hint: "it may have ended before the image was made".to_owned(),
-        })?;
-        archive.image(&found.id)?;
-        let engine = context::engine(arguments.engine.engine).await?;
-        let loaded = load_image(engine.as_ref(), &archive, found.id, name).await?;
-        match common.format {
-            OutputFormat::Json => json(&serde_json::json!({ "image": loaded.id, "name": name })),
-            _ => println!("{} is {name} in the engine", loaded.id),
-        }
-    }
-    Ok(0)
 }

@@ -375,8 +375,9 @@ pub(super) struct RestoreArguments {
     /// The folder that gets the artifacts
     #[arg(long, value_name = "DIR", required_unless_present = "image")]
     pub to: Option<PathBuf>,
-    /// Load this image of the target into the engine
-    #[arg(long, value_enum, requires = "name")]
+    /// Load an image into the engine: base, builder or deps of the target, or an id as `archive show` lists it (its
+    /// beginning is enough)
+    #[arg(long, value_name = "IMAGE", requires = "name")]
     pub image: Option<ImageChoice>,
     /// The name that the loaded image gets, NAME:TAG
     #[arg(long = "as", value_name = "NAME", id = "name")]
@@ -385,19 +386,29 @@ pub(super) struct RestoreArguments {
     pub engine: EngineArguments,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ImageChoice {
-    Base,
-    Builder,
-    Deps,
+    OfTarget(ImageRole),
+    /// Hexadecimal digits with which the id begins.
+    WithId(String),
 }
 
-impl From<ImageChoice> for ImageRole {
-    fn from(choice: ImageChoice) -> Self {
-        match choice {
-            ImageChoice::Base => Self::Base,
-            ImageChoice::Builder => Self::Builder,
-            ImageChoice::Deps => Self::Deps,
+impl std::str::FromStr for ImageChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "base" => Ok(Self::OfTarget(ImageRole::Base)),
+            "builder" => Ok(Self::OfTarget(ImageRole::Builder)),
+            "deps" => Ok(Self::OfTarget(ImageRole::Deps)),
+            id => {
+                let hex = id.strip_prefix("sha256:").unwrap_or(id);
+                let is_hex = hex.len() >= 6 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+                is_hex.then(|| Self::WithId(hex.to_ascii_lowercase())).ok_or_else(|| {
+                    "it is none of base, builder and deps, and no id of an image (six hexadecimal digits or more)"
+                        .to_owned()
+                })
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ mod output;
 mod plan;
 mod receipt;
 mod replay;
+mod restore;
 mod run;
 mod tails;
 mod transfer;

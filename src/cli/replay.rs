@@ -58,6 +58,13 @@ fn rendered(replay: &Replay) -> String {
         for file in &target.artifacts {
             text += &compare::line(&file.name, file.archived, file.built, file.comparison.as_ref());
         }
+        let packages = target.packages.as_deref();
+        for difference in packages.unwrap_or_default() {
+            let _ = writeln!(text, "  package    {}: {}", difference.member, difference.what);
+        }
+        if packages.is_some_and(<[_]>::is_empty) {
+            let _ = writeln!(text, "  packages   in its deps image are those that were recorded");
+        }
     }
     for difference in &replay.environment {
         let _ = writeln!(text, "environment: {} {}", difference.member, difference.what);
@@ -151,7 +158,7 @@ async fn tried(
         return Ok(Tried::Skipped("it was archived without its images; its files are whole".to_owned()));
     }
     for image in &found.record.images {
-        // Images of verify are not archived: no build needs them.
+        // Earlier versions archived no images of verify; no build needs them.
         if let Ok(image) = archive.image(&image.id) {
             archive.export_docker_archive(&image.id, None, std::io::sink())?;
         }

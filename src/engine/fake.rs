@@ -337,6 +337,8 @@ impl Engine for Fake {
             version: "0".to_owned(),
             api: "0".to_owned(),
             arch: "amd64".to_owned(),
+            kernel: None,
+            cores: None,
             store: None,
             limits: false,
             isolation: false,

@@ -104,6 +104,10 @@ pub struct EngineInfo {
     pub api: String,
     /// The architecture of its containers, in OCI's word: `amd64`.
     pub arch: String,
+    /// The release of the kernel that runs its containers, where it tells.
+    pub kernel: Option<String>,
+    /// The number of its cores, where it tells.
+    pub cores: Option<u32>,
     /// The path of the engine's own store on its host, where it tells.
     pub store: Option<String>,
     /// Whether limits of memory and processes are enforced.

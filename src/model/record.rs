@@ -81,6 +81,12 @@ pub struct EngineRecord {
     pub version: String,
     /// The architecture of its containers, in OCI's word: `amd64`.
     pub arch: String,
+    /// The release of the kernel that ran them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// The number of its cores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores: Option<u32>,
 }
 
 /// What happened to one target.

@@ -174,7 +174,8 @@ async fn clean_up_after(folders: &Folders, shop: &Workshop) -> Result<(), RunErr
 }
 
 fn engine_record(engine: EngineInfo) -> EngineRecord {
-    EngineRecord { kind: engine.kind, version: engine.version, arch: engine.arch }
+    let EngineInfo { kind, version, arch, kernel, cores, .. } = engine;
+    EngineRecord { kind, version, arch, kernel, cores }
 }
 
 /// The archive stage. It is not among the record's stages, because the record is what it stores; if it fails, the

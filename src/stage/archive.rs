@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::streams::{blocking, read};
 use super::{Recorder, StageResult, Workshop, infrastructure};
 use crate::archive::{Archive, ArchiveError, FileRole, RunFile};
-use crate::model::{Artifact, ArtifactKind, Digest, ImageRecord, ImageRole, RunRecord, TargetName};
+use crate::model::{Artifact, ArtifactKind, Digest, ImageRecord, RunRecord, TargetName};
 use crate::provenance::{Envelope, RECEIPT, ReceiptKey, SIGNATURES, image_sbom, package_sbom, statement};
 use crate::support::fs::PathContext;
 
@@ -35,9 +35,7 @@ pub async fn archive(
     contents: Contents,
 ) -> StageResult<Digest> {
     let stage = recorder.stage();
-    // The images of verify are made of the base image again when they are needed; a rebuild needs none of them.
-    let kept = record.images.iter().filter(|image| contents.images && image.role != ImageRole::Verify);
-    let images: Vec<ImageRecord> = kept.cloned().collect();
+    let images: Vec<ImageRecord> = if contents.images { record.images.clone() } else { Vec::new() };
     for image in &images {
         store_image(shop, recorder, image).await?;
     }

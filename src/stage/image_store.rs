@@ -226,16 +226,26 @@ pub(super) async fn list_packages(
     if let Some(known) = shop.package_lists.get(image.id, wanted.builder) {
         return Ok(known);
     }
-    let spec = install_spec(shop, &wanted.container(), image.id);
+    let listed = list_anew(shop, recorder, wanted, image.id).await?;
+    shop.package_lists.keep(image.id, wanted.builder, &listed);
+    Ok(listed)
+}
+
+/// As [`list_packages`], though it was asked before.
+pub(super) async fn list_anew(
+    shop: &Workshop,
+    recorder: &mut Recorder,
+    wanted: Wanted<'_>,
+    image: Digest,
+) -> StageResult<Vec<InstalledPackage>> {
+    let spec = install_spec(shop, &wanted.container(), image);
     let stage = recorder.stage();
-    let listed = scope(&shop.engine, spec, &shop.cancel, |sandbox| async move {
+    scope(&shop.engine, spec, &shop.cancel, |sandbox| async move {
         put_scripts(&sandbox, wanted.builder).await.map_err(|e| infrastructure(stage, &e))?;
         packages_in(recorder, &sandbox, wanted.builder).await
     })
     .await
-    .map_err(|e| infrastructure(stage, &e))??;
-    shop.package_lists.keep(image.id, wanted.builder, &listed);
-    Ok(listed)
+    .map_err(|e| infrastructure(stage, &e))?
 }
 
 async fn packages_in(

@@ -46,6 +46,15 @@ fn a_copy_alone_gives_the_same_packages_a_year_later_with_no_network_and_an_empt
     let copy = place.path("copy");
     let copied = place.command(&["archive", "copy", "latest", "--to", copy.to_str().unwrap()]).output();
     succeed("archive copy", copied.unwrap());
+    let archived = packhold::archive::Archive::open(&copy).unwrap();
+    let images = run.record()["images"].as_array().unwrap();
+    for role in ["base", "builder", "deps", "verify"] {
+        let of_role: Vec<&Value> = images.iter().filter(|image| image["role"] == role).collect();
+        assert!(!of_role.is_empty(), "{role}");
+        for image in of_role {
+            archived.image(&image["id"].as_str().unwrap().parse().unwrap()).unwrap();
+        }
+    }
     fs::remove_dir_all(&place.archive).unwrap();
     fs::remove_dir_all(&place.repository).unwrap();
     fs::create_dir(&place.repository).unwrap();
@@ -94,6 +103,7 @@ fn what_a_build_takes_from_the_clock_is_told_by_the_member_that_differs() {
     let said = String::from_utf8_lossy(&replay.stdout).into_owned();
     assert_eq!(replay.status.code(), Some(1), "{said}{}", String::from_utf8_lossy(&replay.stderr));
     assert!(said.contains("data.tar/usr/built: line 1: `"), "{said}");
+    assert!(said.contains("packages   in its deps image are those that were recorded"), "{said}");
     assert!(said.contains("not everything is what it was"), "{said}");
     let kept = |which: &str| fs::read_dir(keep.join("debian-12_deb").join(which)).unwrap().count();
     assert!(kept("archived") > 0 && kept("archived") == kept("built"));

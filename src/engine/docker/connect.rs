@@ -77,6 +77,8 @@ impl Docker {
             version: version.version.unwrap_or_default(),
             api: self.quick.client_version().to_string(),
             arch: version.arch.unwrap_or_default(),
+            kernel: info.kernel_version.filter(|kernel| !kernel.is_empty()),
+            cores: info.ncpu.and_then(|cores| u32::try_from(cores).ok()),
             store: info.docker_root_dir.filter(|path| !path.is_empty()),
             limits: info.memory_limit.unwrap_or(false) && info.pids_limit.unwrap_or(false),
             isolation: true,

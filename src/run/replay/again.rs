@@ -1,160 +1,27 @@
-//! Builds an archived run again from the archive alone and compares.
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use serde::Serialize;
-use tokio::sync::mpsc::UnboundedSender;
-use tokio_util::sync::CancellationToken;
-
-use super::{Folders, RunError, engine_record, open_shop_for};
+use super::super::RunError;
+use super::beside::{self, keep_both};
+use super::{ReplayedArtifact, ReplayedTarget};
 use crate::archive::{Archive, ArchiveError, FileRole, Run};
 use crate::compare::{self, Comparison, Difference};
 use crate::config::{Builders, Pipeline, PipelineFile, TargetSection};
-use crate::engine::Engine;
-use crate::model::{
-    Artifact, ArtifactKind, Digest, Event, ImageRecord, ImageRole, Outcome, RunId, Stage, TargetName,
-    TargetRecord,
-};
+use crate::model::{Artifact, ArtifactKind, Digest, ImageRecord, ImageRole, Outcome, Stage, TargetRecord};
 use crate::plan::{Commit, Packaging, plan_target};
 use crate::provenance::RECEIPT;
 use crate::stage::{
-    BaseChoice, Prepared, Recorder, Reporter, SourceTree, StageResult, TargetImages, Workshop, build,
-    infrastructure, prepare,
+    Prepared, Recorder, SourceTree, StageResult, TargetImages, Workshop, build, infrastructure, prepare,
 };
 use crate::support::Hint;
 use crate::support::fs::PathContext;
 
-/// A replay that is asked for.
-pub struct ReplayRequest {
-    /// The archive that has everything. It is only read.
-    pub archive: Archive,
-    /// The run: an id, the beginning of one, or `latest`.
-    pub run: String,
-    /// Only these targets; all, if empty.
-    pub targets: Vec<TargetName>,
-    /// What runs the containers.
-    pub engine: Arc<dyn Engine>,
-    /// Where caches and logs are.
-    pub folders: Folders,
-    /// Where the packages that were built are kept, beside those of the archive; nowhere, if `None`.
-    pub keep: Option<PathBuf>,
-}
-
-/// What a replay found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Replay {
-    /// The run.
-    pub run: RunId,
-    /// Its targets.
-    pub targets: Vec<ReplayedTarget>,
-    /// How this machine differs from the one that ran it: member `tool`, `engine` …
-    pub environment: Vec<Difference>,
-}
-
-/// What became of one target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ReplayedTarget {
-    /// The target.
-    pub target: TargetName,
-    /// Whether it could be built again; that a file differs is no failure of the build.
-    pub outcome: Outcome,
-    /// Its files, in the order of their names.
-    pub artifacts: Vec<ReplayedArtifact>,
-}
-
-/// How a file compares with the archived one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ReplayedArtifact {
-    /// Its name.
-    pub name: String,
-    /// What it is.
-    pub kind: ArtifactKind,
-    /// The digest of the archived file; `None` if it was not there then.
-    pub archived: Option<Digest>,
-    /// The digest of the file that was built now; `None` if it was not built.
-    pub built: Option<Digest>,
-    /// What differs; `None` if one of them is missing.
-    pub comparison: Option<Comparison>,
-}
-
-impl ReplayedArtifact {
-    /// True when nothing but a signature differs.
-    pub fn is_same(&self) -> bool {
-        matches!(self.comparison, Some(Comparison::Identical | Comparison::SignatureDiffers))
-    }
-}
-
-impl Replay {
-    /// True when every target was built and every file is the same, apart from signatures.
-    pub fn is_same(&self) -> bool {
-        self.targets.iter().all(|t| t.outcome.passed() && t.artifacts.iter().all(ReplayedArtifact::is_same))
-    }
-
-    /// True when something could not be tried at all.
-    pub fn is_infrastructure(&self) -> bool {
-        self.targets.iter().any(|target| matches!(target.outcome, Outcome::Infra { .. }))
-    }
-}
-
-/// Builds a run again from what the archive has, with no network, and compares every file. Nothing is asked of a mirror, a
-/// registry or a repository, and nothing is written to the archive.
-pub async fn replay(
-    request: ReplayRequest,
-    events: UnboundedSender<Event>,
-    cancel: CancellationToken,
-) -> Result<Replay, RunError> {
-    let engine = engine_record(request.engine.info().await?);
-    let scratch = request.folders.scratch()?;
-    let place = (Timestamp::now(), scratch.path());
-    let (of_engine, archive) = (request.engine.clone(), request.archive.clone());
-    let base = BaseChoice { registry: Some("none".to_owned()), ..BaseChoice::default() };
-    let shop =
-        open_shop_for(of_engine, archive, base, &request.folders, place, Reporter::new(events), cancel)?;
-    let run = request.archive.run(&request.run)?;
-    for target in &request.targets {
-        if !run.record.targets.iter().any(|known| known.target == *target) {
-            return Err(ArchiveError::UnknownTarget {
-                run: run.record.id.clone(),
-                target: target.to_string(),
-                known: run.record.targets.iter().map(|target| target.target.to_string()).collect(),
-            }
-            .into());
-        }
-    }
-    let again = Again::open(&request.archive, run, scratch.path())?;
-    let record = &again.run.record;
-    let difference = |member: &str, then: String, now: String| {
-        (then != now).then(|| Difference { member: member.to_owned(), what: format!("{then} → {now}") })
-    };
-    let environment = [
-        difference("packhold", record.tool.version.clone(), env!("CARGO_PKG_VERSION").to_owned()),
-        difference(
-            "engine",
-            format!("{} {}", record.engine.kind, record.engine.version),
-            format!("{} {}", engine.kind, engine.version),
-        ),
-        difference("architecture", record.engine.arch.clone(), engine.arch.clone()),
-    ];
-    let mut targets = Vec::new();
-    let mut prepared = None;
-    for target in &record.targets {
-        let wanted = request.targets.is_empty() || request.targets.contains(&target.target);
-        // What had no packages then has nothing to compare.
-        if wanted && !target.artifacts.is_empty() {
-            targets.push(again.target(&shop, target, &mut prepared, request.keep.as_deref()).await);
-        }
-    }
-    Ok(Replay { run: record.id.clone(), targets, environment: environment.into_iter().flatten().collect() })
-}
-
 /// A run, with its inputs as they were.
-struct Again {
-    run: Run,
+pub(super) struct Again {
+    pub(super) run: Run,
     pipeline: Pipeline,
     builders: Builders,
     tree: SourceTree,
@@ -162,7 +29,7 @@ struct Again {
 }
 
 impl Again {
-    fn open(archive: &Archive, run: Run, scratch: &Path) -> Result<Self, RunError> {
+    pub(super) fn open(archive: &Archive, run: Run, scratch: &Path) -> Result<Self, RunError> {
         let missing = |what: &str| ArchiveError::Damaged {
             what: format!("run {}", run.record.id),
             reason: format!("it was archived without its {what}"),
@@ -205,7 +72,7 @@ impl Again {
         Ok(Self { run, pipeline, builders, tree, archive: archive.clone() })
     }
 
-    async fn target(
+    pub(super) async fn target(
         &self,
         shop: &Workshop,
         target: &TargetRecord,
@@ -224,8 +91,24 @@ impl Again {
             Ok(artifacts) => (artifacts, outcome),
             Err(error) => (Vec::new(), ended(&error)),
         };
+        let mut packages = None;
+        if !outcome.passed() || !artifacts.iter().all(ReplayedArtifact::is_same) {
+            packages = self.packages(shop, &mut recorder, target).await;
+        }
         recorder.finish(outcome.clone());
-        ReplayedTarget { target: target.target.clone(), outcome, artifacts }
+        ReplayedTarget { target: target.target.clone(), outcome, artifacts, packages }
+    }
+
+    /// How the packages in the deps image differ; `None` if that cannot be known.
+    async fn packages(
+        &self,
+        shop: &Workshop,
+        recorder: &mut Recorder,
+        target: &TargetRecord,
+    ) -> Option<Vec<Difference>> {
+        let builder = self.builders.load(&target.target.builder).ok()?;
+        let images = self.images(shop, &builder.name, &target.images).ok()?;
+        beside::packages(shop, recorder, &builder, &images.deps).await.ok()
     }
 
     async fn build(
@@ -422,15 +305,4 @@ fn read_built(folder: Option<&Path>, artifact: &Artifact) -> Result<Vec<u8>, Run
         true => Ok(fs::read(&path).at("read", &path)?),
         false => Ok(Vec::new()),
     }
-}
-
-fn keep_both(keep: &Path, target: &TargetName, name: &str, old: &[u8], new: &[u8]) -> Result<(), RunError> {
-    for (which, bytes) in [("archived", old), ("built", new)] {
-        let folder = keep.join(target.file_stem()).join(which);
-        fs::create_dir_all(&folder).at("create", &folder)?;
-        let path = folder.join(name);
-        let mut file = File::create(&path).at("create", &path)?;
-        file.write_all(bytes).at("write", &path)?;
-    }
-    Ok(())
 }
