@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint unit real bench-piuparts
+.PHONY: demo test lint unit real bench-piuparts bench-catalogue
 
 # Tests that need a container engine.
 REAL = binary(real) or binary(agents) or binary(catalogue) or binary(engine_conformance) or binary(docker_engine)
@@ -42,3 +42,8 @@ bench-piuparts:
 	.ci/setup.sh bench
 	cargo build --locked
 	.ci/bench-piuparts.sh tests/fixtures/catalogue/PIUPARTS.md
+
+# How long searches take in an archive of 100,000 runs.
+bench-catalogue:
+	.ci/setup.sh
+	.ci/bench-catalogue.sh
