@@ -5,6 +5,7 @@ use std::io::{self, Read};
 
 use super::members::{Member, Members, bad};
 use crate::support::decompress::{self, Packing};
+use crate::support::tar_reader::TarReader;
 
 pub(super) fn members(bytes: &[u8]) -> io::Result<Members> {
     let mut members = Members::default();
@@ -37,18 +38,21 @@ fn member(members: &mut Members, name: &str, content: &[u8]) -> io::Result<()> {
 fn tar_members(members: &mut Members, tar: &str, content: &[u8]) -> io::Result<()> {
     let (start, packed) = decompress::peek(content, 6)?;
     let unpacked = decompress::unpack(packed, Packing::of(&start))?;
-    for entry in tar::Archive::new(unpacked).entries()? {
-        let mut entry = entry?;
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+    let mut reader = TarReader::new(unpacked);
+    while let Some(entry) = reader.next_raw().map_err(|error| bad(&error.to_string()))? {
+        if entry.sparse {
+            return Err(bad("it holds a sparse file"));
+        }
+        let path = String::from_utf8_lossy(&entry.path).into_owned();
         let name = format!("{tar}/{}", path.trim_start_matches("./").trim_end_matches('/'));
-        let header = entry.header();
+        let header = &entry.header;
         let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
         let (user, group) = (text(header.username_bytes()), text(header.groupname_bytes()));
         let owner = format!("{user}({}):{group}({})", header.uid()?, header.gid()?);
         let (mode, mtime) = (header.mode()?, header.mtime()?);
-        let link = entry.link_name_bytes().map(|link| String::from_utf8_lossy(&link).into_owned());
-        let member = Member::of(entry.by_ref())?;
-        members.add(name, Member { mode, owner, mtime, link: link.unwrap_or_default(), ..member })?;
+        let link = String::from_utf8_lossy(&entry.link).into_owned();
+        let member = Member::of(reader.by_ref())?;
+        members.add(name, Member { mode, owner, mtime, link, ..member })?;
     }
     Ok(())
 }

@@ -9,6 +9,9 @@ const MAX_MEMBERS: usize = 1 << 20;
 /// The largest member of which the text is kept, bytes.
 const MAX_TEXT: usize = 64 << 10;
 
+/// What the names and texts of one package may take in memory, bytes.
+const MAX_KEPT: usize = 256 << 20;
+
 /// The longest line that is shown, characters.
 const MAX_LINE: usize = 120;
 
@@ -21,6 +24,8 @@ pub(super) struct Members {
     pub(super) order: Vec<String>,
     /// A digest of each signature, by name.
     pub(super) signatures: BTreeMap<String, Digest>,
+    /// Bytes of names and texts.
+    kept: usize,
 }
 
 /// A file in a package, or a field of its header.
@@ -39,7 +44,17 @@ pub(super) struct Member {
 }
 
 impl Members {
-    pub(super) fn add(&mut self, name: String, member: Member) -> io::Result<()> {
+    pub(super) fn add(&mut self, name: String, mut member: Member) -> io::Result<()> {
+        // Names are kept twice. Without its text a member can still be compared.
+        self.kept += 2 * name.len() + member.owner.len() + member.link.len();
+        let text = member.text.as_ref().map_or(0, String::len);
+        match self.kept + text <= MAX_KEPT {
+            true => self.kept += text,
+            false => member.text = None,
+        }
+        if self.kept > MAX_KEPT {
+            return Err(bad("the names of its members are too long"));
+        }
         if self.order.len() >= MAX_MEMBERS {
             return Err(bad("it has too many members"));
         }

@@ -252,6 +252,36 @@ mod tests {
     }
 
     #[test]
+    fn an_rpm_whose_fields_share_one_value_is_refused() {
+        let header = |fields: u32, size: u32| {
+            let mut header = vec![0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
+            header.extend(fields.to_be_bytes());
+            header.extend(size.to_be_bytes());
+            header
+        };
+        let mut rpm = vec![0xed, 0xab, 0xee, 0xdb];
+        rpm.resize(96, 0);
+        rpm.extend(header(2, 8));
+        for tag in [1000_u32, 1001] {
+            rpm.extend([tag, 6, 0, 1].map(u32::to_be_bytes).concat());
+        }
+        rpm.extend([0; 8]);
+        let told = differences(compare("a.rpm", &rpm, b"")).0;
+        assert!(told[0].contains("two fields of a header have one value"), "{told:?}");
+    }
+
+    #[test]
+    fn a_deb_with_a_name_that_no_file_has_is_refused() {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(0);
+        tar.append_data(&mut header, "d/".repeat(3000), &b""[..]).unwrap();
+        let deb = ar_of(&[("data.tar", &tar.into_inner().unwrap())]);
+        let told = differences(compare("a.deb", &deb, b"")).0;
+        assert!(told[0].contains("a name of 6000 bytes"), "{told:?}");
+    }
+
+    #[test]
     fn damaged_packages_are_told_and_never_panic() {
         let one = deb(&FILES, "x");
         let mut random = fastrand::Rng::with_seed(3);

@@ -7,6 +7,9 @@ use super::members::{Member, Members, bad};
 use crate::support::decompress::{self, Packing};
 
 const LEAD: usize = 96;
+/// The most fields of a header (rpm's own limit: lib/header.c, hdrchkTags).
+const MAX_FIELDS: usize = 0xffff;
+
 const MAGIC: [u8; 4] = [0x8e, 0xad, 0xe8, 1];
 
 /// The tags of a signature header that hold signatures: DSA, RSA, OpenPGP, PGP, GPG, and those of files.
@@ -69,6 +72,9 @@ fn header(bytes: &[u8]) -> io::Result<(Tags<'_>, usize)> {
         Ok(u32::from_be_bytes(four.ok_or_else(short)?))
     };
     let (count, size) = (number(8)? as usize, number(12)? as usize);
+    if count > MAX_FIELDS {
+        return Err(bad("a header has too many fields"));
+    }
     let store_at = count.checked_mul(16).and_then(|index| index.checked_add(16)).ok_or_else(short)?;
     let end = store_at.checked_add(size).ok_or_else(short)?;
     let store = bytes.get(store_at..end).ok_or_else(short)?;
@@ -80,6 +86,10 @@ fn header(bytes: &[u8]) -> io::Result<(Tags<'_>, usize)> {
     // A value ends where the next one begins.
     let mut starts: Vec<usize> = entries.iter().map(|(_, offset)| *offset).collect();
     starts.sort_unstable();
+    if starts.windows(2).any(|pair| pair[0] == pair[1]) {
+        // Else a small package could make us read one value as often as it has fields.
+        return Err(bad("two fields of a header have one value"));
+    }
     let value = |offset: usize| {
         let next = starts.get(starts.partition_point(|start| *start <= offset)).copied().unwrap_or(size);
         store.get(offset..next.min(size)).unwrap_or_default()

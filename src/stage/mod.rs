@@ -13,6 +13,7 @@ mod foresee;
 mod image_store;
 mod installed;
 mod mirror_lists;
+mod outputs;
 mod package_lists;
 mod prepare;
 mod probe;

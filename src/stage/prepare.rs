@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use super::deps::{DepsRequest, TargetImages, deps, ensure_deps_loaded};
 use super::environment::{BUILD_USER, SOURCE, as_build_user, container_limits, watch};
+use super::outputs::repack;
 use super::streams::{owned_by, read};
 use super::{Recorder, SourceTree, StageResult, Workshop, diagnose, infrastructure};
 use crate::config::{Builder, PrepareStage};
@@ -93,7 +94,7 @@ pub async fn prepare(
             };
             let parent = path.rsplit_once('/').map_or(String::new(), |(parent, _)| format!("{parent}/"));
             let (limit, shown) = (stage.limits.artifacts, path.clone());
-            let copied = read(stream, move |stream| repack(stream, &parent, limit)).await;
+            let copied = read(stream, move |stream| repack(stream, &parent, BUILD_USER, limit)).await;
             match copied {
                 Ok(entries) => {
                     for (header, name, content) in entries {
@@ -116,38 +117,4 @@ pub async fn prepare(
     .await
     .map_err(|e| infrastructure(kind, &e))??;
     Ok(Prepared { tar })
-}
-
-type Entries = Vec<(tar::Header, String, Vec<u8>)>;
-
-/// Reads hostile outputs: regular files and folders, with plain relative names and at most `limit` bytes.
-fn repack(stream: &mut dyn std::io::Read, parent: &str, limit: u64) -> Result<Entries, String> {
-    use std::io::Read;
-    let mut room = limit;
-    let mut entries = Vec::new();
-    for entry in tar::Archive::new(stream).entries().map_err(|e| e.to_string())? {
-        let mut entry = entry.map_err(|e| e.to_string())?;
-        let path = String::from_utf8_lossy(&entry.path_bytes()).trim_end_matches('/').to_owned();
-        let kind = entry.header().entry_type();
-        if !matches!(kind, tar::EntryType::Regular | tar::EntryType::Directory) {
-            return Err(format!("holds `{path}`, which is neither a file nor a folder"));
-        }
-        if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-            return Err(format!("holds the unsafe name `{path}`"));
-        }
-        room = room
-            .checked_sub(entry.size())
-            .ok_or_else(|| "is larger than `artifacts` in [limits]".to_owned())?;
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).map_err(|e| e.to_string())?;
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_size(content.len() as u64);
-        header.set_mode(entry.header().mode().unwrap_or(0o644) & 0o755);
-        header.set_uid(BUILD_USER);
-        header.set_gid(BUILD_USER);
-        header.set_mtime(0);
-        entries.push((header, format!("{parent}{path}"), content));
-    }
-    Ok(entries)
 }

@@ -87,7 +87,8 @@ pub(super) fn owned_by(tar: File, owner: u64) -> ByteStream {
             header.set_gid(owner);
             header.set_cksum();
             out.write_all(header.as_bytes())?;
-            let padded = header.entry_size()?.next_multiple_of(512);
+            let padded = header.entry_size()?.checked_next_multiple_of(512);
+            let padded = padded.ok_or(io::ErrorKind::InvalidData)?;
             if io::copy(&mut tar.by_ref().take(padded), out)? != padded {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -121,6 +122,18 @@ mod tests {
         let mut bytes = Vec::new();
         written(move |out| out.write_all(&long)).read_to_end(&mut bytes).await.unwrap();
         assert_eq!(bytes, expected);
+    }
+
+    #[tokio::test]
+    async fn a_tar_with_an_entry_of_impossible_size_is_an_error() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut header = tar::Header::new_gnu();
+        header.set_size(u64::MAX >> 1);
+        header.as_old_mut().size = [0xff; 12];
+        header.set_cksum();
+        file.write_all(header.as_bytes()).unwrap();
+        file.rewind().unwrap();
+        assert!(owned_by(file, 1).read_to_end(&mut Vec::new()).await.is_err());
     }
 
     #[tokio::test]

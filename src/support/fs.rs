@@ -1,7 +1,11 @@
 //! File system calls whose errors name the path and the action.
 
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::Hint;
 
@@ -47,6 +51,25 @@ impl Hint for FsError {
             io::ErrorKind::ReadOnlyFilesystem => "choose a folder that can be written".to_owned(),
             _ => "see the cause above".to_owned(),
         }
+    }
+}
+
+/// Opens a regular file that a stranger may have put there. A pipe, a device or a folder is an error: reading it might never
+/// begin or never end.
+pub fn open_regular(path: impl AsRef<Path>) -> io::Result<File> {
+    open_with(path.as_ref(), OFlags::NONBLOCK)
+}
+
+/// As [`open_regular`]; a symbolic link is an error as well.
+pub fn open_no_link(path: impl AsRef<Path>) -> io::Result<File> {
+    open_with(path.as_ref(), OFlags::NONBLOCK | OFlags::NOFOLLOW)
+}
+
+fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file")),
     }
 }
 

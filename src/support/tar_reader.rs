@@ -8,6 +8,9 @@ const BLOCK: usize = 512;
 /// The most that an extension header (a long name, pax records) may hold. Linux paths end at 4 KiB.
 const MAX_EXTENSION: u64 = 1 << 20;
 
+/// The longest name or link, bytes (PATH_MAX of Linux). Whoever remembers names of strangers needs a bound.
+const MAX_NAME: usize = 4096;
+
 /// What is wrong with a tar stream.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -52,6 +55,21 @@ pub struct TarEntry {
     pub size: u64,
 }
 
+/// The header of one entry as it stands in the tar, its names not checked but for their length.
+#[derive(Clone, Debug)]
+pub struct RawEntry {
+    /// Its name.
+    pub path: Vec<u8>,
+    /// Where it leads, if it is a link; else empty.
+    pub link: Vec<u8>,
+    /// Mode, owner, times and kind. Names and size may stand in extension headers instead.
+    pub header: tar::Header,
+    /// Bytes of its content.
+    pub size: u64,
+    /// True for a sparse file, of GNU's or of pax's kind: what follows is a map of it and not its content.
+    pub sparse: bool,
+}
+
 /// Reads a tar (ustar, GNU or pax) entry by entry. Between two calls of [`TarReader::next_entry`], reading from it gives
 /// the content of the last entry; what is not read is skipped.
 pub struct TarReader<R> {
@@ -78,6 +96,11 @@ impl<R: Read> TarReader<R> {
 
     /// The next entry, or `None` at the end marker. A tar without an end marker is [`TarError::Truncated`].
     pub fn next_entry(&mut self) -> Result<Option<TarEntry>, TarError> {
+        self.next_raw()?.map(entry).transpose()
+    }
+
+    /// As [`TarReader::next_entry`], for who judges names and kinds otherwise.
+    pub fn next_raw(&mut self) -> Result<Option<RawEntry>, TarError> {
         let mut extension = Extension::default();
         while let Some(header) = self.next_header()? {
             let size = extension.size.take().map_or_else(|| header.entry_size(), Ok);
@@ -96,7 +119,7 @@ impl<R: Read> TarReader<R> {
             } else if kind.is_pax_global_extensions() {
                 self.read_extension()?;
             } else {
-                return entry(&header, size, extension).map(Some);
+                return raw(header, size, extension).map(Some);
             }
         }
         Ok(None)
@@ -170,14 +193,24 @@ pub fn safe_relative(name: &str) -> Option<String> {
     (safe && !name.is_empty()).then(|| parts.join("/"))
 }
 
-fn entry(header: &tar::Header, size: u64, extension: Extension) -> Result<TarEntry, TarError> {
-    let name = extension.path.unwrap_or_else(|| header.path_bytes().into_owned());
+fn raw(header: tar::Header, size: u64, extension: Extension) -> Result<RawEntry, TarError> {
+    let path = extension.path.unwrap_or_else(|| header.path_bytes().into_owned());
     let link = extension.link.or_else(|| header.link_name_bytes().map(|link| link.into_owned()));
-    let name = text(name)?;
+    let link = link.unwrap_or_default();
+    let longest = path.len().max(link.len());
+    if longest > MAX_NAME {
+        return Err(TarError::Damaged(format!("a name of {longest} bytes")));
+    }
+    let sparse = extension.sparse || header.entry_type() == tar::EntryType::GNUSparse;
+    Ok(RawEntry { path, link, header, size, sparse })
+}
+
+fn entry(RawEntry { path, link, header, size, sparse }: RawEntry) -> Result<TarEntry, TarError> {
+    let name = text(path)?;
     let path = safe_relative(&name).ok_or_else(|| TarError::UnsafeName(name.clone()))?;
-    let link = text(link.unwrap_or_default())?;
+    let link = text(link)?;
     let kind = match header.entry_type() {
-        _ if extension.sparse => TarKind::Special("a sparse file"),
+        _ if sparse => TarKind::Special("a sparse file"),
         tar::EntryType::Regular | tar::EntryType::Continuous if name.ends_with('/') => TarKind::Directory,
         tar::EntryType::Regular | tar::EntryType::Continuous => TarKind::File,
         tar::EntryType::Directory => TarKind::Directory,
@@ -185,7 +218,6 @@ fn entry(header: &tar::Header, size: u64, extension: Extension) -> Result<TarEnt
         tar::EntryType::Link => TarKind::Hardlink(link),
         tar::EntryType::Char | tar::EntryType::Block => TarKind::Special("a device"),
         tar::EntryType::Fifo => TarKind::Special("a pipe"),
-        tar::EntryType::GNUSparse => TarKind::Special("a sparse file"),
         _ => TarKind::Special("an entry of unknown type"),
     };
     Ok(TarEntry { path, kind, size })
