@@ -8,7 +8,7 @@ use super::error::{ArchiveError, Result};
 use super::layout::{self, Layout};
 use super::workspace::Workspace;
 use crate::model::{Digest, Hasher};
-use crate::support::fs::{FsError, PathContext};
+use crate::support::fs::{FsError, PathContext, open_regular};
 
 /// Bytes that are copied at a time.
 const CHUNK: usize = 128 * 1024;
@@ -204,7 +204,7 @@ impl Read for BlobReader {
 /// Opens a blob; `what` says what it should hold.
 pub(super) fn open(layout: &Layout, digest: &Digest, what: &str) -> Result<BlobReader> {
     let path = layout.blob(digest);
-    match File::open(&path) {
+    match open_regular(&path) {
         Ok(file) => Ok(BlobReader(Inner::Plain(file))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => match ChunkList::read(layout, digest)? {
             Some(list) => Ok(BlobReader(Inner::Chunked(Box::new(ChunkReader::new(layout, list))))),

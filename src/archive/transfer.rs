@@ -1,15 +1,16 @@
 //! What of a run travels to another archive, and how it is taken in there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use oci_spec::image::{Descriptor, ImageIndex};
 use serde::{Deserialize, Serialize};
 
 use super::blobs;
 use super::catalogue;
-use super::chunks::ChunkList;
+use super::chunks::{ChunkList, ChunkReader};
 use super::error::{ArchiveError, Result};
 use super::image;
 use super::index;
@@ -18,8 +19,9 @@ use super::manifest::{self, IMAGE_ID, annotation, digest_of};
 use super::pages;
 use super::prune::needed_by;
 use super::run;
+use super::verify;
 use super::{Archive, Shared};
-use crate::model::{Digest, RunId};
+use crate::model::{Digest, Hasher, RunId};
 use crate::support::fs::PathContext;
 
 /// Everything that belongs to a run, as it travels: the entries of the index, and the files to which they refer.
@@ -109,7 +111,7 @@ impl Archive {
                 || packs.contains(&object.name)
         };
         let missing = missing.iter().filter(|object| is_wanted(object)).cloned().collect();
-        Ok(Incoming { shared, bundle, missing })
+        Ok(Incoming { shared, bundle, missing, lists: Mutex::default() })
     }
 }
 
@@ -120,6 +122,9 @@ pub struct Incoming {
     bundle: Bundle,
     /// What has to be fetched.
     pub missing: Vec<Object>,
+    /// Lists that have arrived, by the digests of their blobs. Their own digests say nothing of the blobs, so that they stay
+    /// in the workspace until these were read: a pull that breaks off leaves no list behind that the next would trust.
+    lists: Mutex<BTreeMap<Digest, PathBuf>>,
 }
 
 impl Incoming {
@@ -135,34 +140,33 @@ impl Incoming {
             let _ = fs::remove_file(file);
             return Err(ArchiveError::WrongDigest { what: object.path(), expected: object.digest, found });
         }
-        let layout = &self.shared.layout;
-        let path = layout.root().join(object.path());
-        let folder = match object.kind {
-            ObjectKind::Blob => layout.blobs(),
-            ObjectKind::Chunks => layout.chunk_lists(),
-        };
-        fs::create_dir_all(&folder).at("create", &folder)?;
         let opened = fs::File::open(file).at("read", file)?;
         let mut mode = opened.metadata().at("read", file)?.permissions();
         mode.set_readonly(true);
         opened.set_permissions(mode).and_then(|()| opened.sync_all()).at("write", file)?;
+        if object.kind == ObjectKind::Chunks {
+            let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+            lists.insert(object.name, file.to_owned());
+            return Ok(());
+        }
+        let layout = &self.shared.layout;
+        let path = layout.root().join(object.path());
         fs::rename(file, &path).at("create", &path)?;
-        Ok(layout::sync_dir(&folder)?)
+        Ok(layout::sync_dir(&layout.blobs())?)
     }
 
     /// Lists the run, once everything of it has proved sound.
     pub fn finish(self) -> Result<()> {
-        let Self { shared, bundle, missing } = self;
+        let Self { shared, bundle, missing: _, lists } = self;
         let layout = &shared.layout;
-        for object in missing.iter().filter(|object| object.kind == ObjectKind::Chunks) {
-            if let Err(error) = blobs::copy(layout, &object.name, "a blob that has arrived", |_| Ok(())) {
-                // Nobody is to find it and take it for whole.
-                let _ = fs::remove_file(layout.chunk_list(&object.name));
-                return Err(error);
-            }
+        for (name, file) in lists.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            publish_list(layout, &name, &file)?;
         }
         let listed: ImageIndex = serde_json::from_value(bundle.index.clone())
             .map_err(|error| damaged(&bundle.run, error.to_string()))?;
+        if let Some(problem) = verify::documents(layout, &listed).into_iter().next() {
+            return Err(damaged(&bundle.run, problem.message));
+        }
         index::update(layout, &shared.workspace, |index| {
             for entry in listed.manifests() {
                 let digest =
@@ -182,6 +186,25 @@ impl Incoming {
         catalogue::refresh(layout);
         Ok(())
     }
+}
+
+/// Makes a list visible whose blob has proved to have the digest `name`.
+fn publish_list(layout: &Layout, name: &Digest, file: &Path) -> Result<()> {
+    let text = fs::read_to_string(file).at("read", file)?;
+    let list = ChunkList::parse(&text)
+        .map_err(|reason| ArchiveError::Damaged { what: format!("the chunk list of {name}"), reason })?;
+    let mut hasher = Hasher::new();
+    std::io::copy(&mut ChunkReader::new(layout, list), &mut hasher).at("read", layout.chunk_list(name))?;
+    let found = hasher.finish().0;
+    if found != *name {
+        let what = "a blob that has arrived".to_owned();
+        return Err(ArchiveError::WrongDigest { what, expected: *name, found });
+    }
+    let folder = layout.chunk_lists();
+    fs::create_dir_all(&folder).at("create", &folder)?;
+    let path = layout.chunk_list(name);
+    fs::rename(file, &path).at("create", &path)?;
+    Ok(layout::sync_dir(&folder)?)
 }
 
 fn take_entry(
@@ -360,6 +383,17 @@ mod tests {
         let error = incoming.finish().unwrap_err();
         assert!(matches!(error, ArchiveError::WrongDigest { .. }), "{error}");
         assert!(to.archive.runs().unwrap().is_empty() && !to.archive.has(&layer));
+
+        // Nor is a list trusted that a pull which broke off has left.
+        let to = Fixture::new();
+        let incoming = to.archive.receive(bundle.clone()).unwrap();
+        for object in &incoming.missing {
+            let file = incoming.temporary().unwrap();
+            fs::copy(from.archive.object_path(object), &file).unwrap();
+            incoming.accept(object, &file).unwrap();
+        }
+        drop(incoming);
+        assert!(!to.archive.has(&layer), "a list is there before its blob was read");
 
         let to = Fixture::new();
         let mut incomplete = bundle;

@@ -1,5 +1,4 @@
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::super::error::Result;
@@ -12,6 +11,7 @@ use super::super::workspace::Workspace;
 use super::list::{ChunkList, Extent};
 use super::pack::{self, PackedChunk};
 use crate::model::Digest;
+use crate::support::fs::open_regular;
 
 /// How many images are looked at for chunks that need not be stored again, those that were used last. An image that is built
 /// again resembles the one before it.
@@ -80,7 +80,7 @@ fn read(layout: &Layout, workspace: &Workspace) -> Result<Map> {
     workspace.hold(&packs)?;
     let mut map = Map::new();
     for pack in packs {
-        let table = File::open(layout.blob(&pack)).and_then(|mut file| pack::read_table(&mut file));
+        let table = open_regular(layout.blob(&pack)).and_then(|mut file| pack::read_table(&mut file));
         if let Ok(Some(chunks)) = table {
             map.extend(extents(pack, &chunks));
         }

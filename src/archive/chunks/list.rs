@@ -1,12 +1,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::fs;
 use std::io;
 
 use super::super::error::{ArchiveError, Result};
 use super::super::layout::Layout;
 use crate::model::Digest;
-use crate::support::fs::PathContext;
+use crate::support::fs::{PathContext, open_regular};
 
 /// The first line of a list.
 const MAGIC: &str = "packhold chunks 1";
@@ -43,7 +42,7 @@ impl ChunkList {
     /// The list of a blob; `None` if it has none.
     pub(in super::super) fn read(layout: &Layout, digest: &Digest) -> Result<Option<Self>> {
         let path = layout.chunk_list(digest);
-        let text = match fs::File::open(&path) {
+        let text = match open_regular(&path) {
             Ok(file) => {
                 let mut text = String::new();
                 let limited = io::Read::take(file, MAX_LIST);

@@ -4,6 +4,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Take};
 use super::super::layout::Layout;
 use super::list::{ChunkList, Extent};
 use crate::model::Digest;
+use crate::support::fs::open_regular;
 
 /// The largest window that a frame may ask for (base-2 logarithm of bytes): what is written here stays far below it.
 const MAX_WINDOW: u32 = 27;
@@ -31,7 +32,7 @@ impl ChunkReader {
             Some((pack, file)) if *pack == extent.pack => file.try_clone()?,
             _ => {
                 let path = self.layout.blob(&extent.pack);
-                let file = File::open(&path).map_err(|error| {
+                let file = open_regular(&path).map_err(|error| {
                     io::Error::new(error.kind(), format!("its pack {}: {error}", extent.pack))
                 })?;
                 self.pack = Some((extent.pack, file.try_clone()?));
