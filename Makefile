@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint unit real bench-piuparts bench-catalogue
+.PHONY: demo test lint unit fuzz real bench-piuparts bench-catalogue
 
 # Tests that need a container engine.
 REAL = binary(real) or binary(agents) or binary(catalogue) or binary(engine_conformance) or binary(docker_engine)
@@ -16,6 +16,7 @@ test:
 	.ci/setup.sh test
 	$(MAKE) lint
 	$(MAKE) unit
+	$(MAKE) fuzz
 	.ci/demo.sh
 	$(MAKE) real
 
@@ -30,6 +31,11 @@ lint:
 # Hermetic tests: seconds.
 unit:
 	cargo nextest run --locked -E 'not ($(REAL))'
+
+# Readers of foreign bytes, from the corpus in fuzz/corpus, so many seconds each.
+SECONDS = 10
+fuzz:
+	.ci/fuzz.sh $(SECONDS)
 
 # Tests on a real engine; they share the images that the demo made.
 real:

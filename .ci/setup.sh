@@ -70,7 +70,7 @@ install_packages ca-certificates curl gcc git libc6-dev make mmdebstrap util-lin
 if [ "${1-}" = test ]; then
     # The tests bring engines of their own up and down, compare version orders with the real tools, and import real
     # source packages.
-    install_packages busybox-static docker.io docker-registry dpkg-dev faketime iptables jq openssl python3-venv rpm shellcheck skopeo tar umoci zstd
+    install_packages busybox-static docker.io docker-registry dpkg-dev faketime g++ iptables jq openssl python3-venv rpm shellcheck skopeo tar umoci zstd
     cargo nextest --version >/dev/null 2>&1 || {
         echo "setup: installing cargo-nextest with cargo"
         retry cargo install --locked cargo-nextest
@@ -88,6 +88,10 @@ if [ "${1-}" = test ]; then
     command -v s3s-fs >/dev/null || {
         echo "setup: installing s3s-fs, an S3 server for the tests, with cargo"
         retry cargo install --locked --debug s3s-fs --version 0.14.1 --features binary
+    }
+    cargo fuzz --version >/dev/null 2>&1 || {
+        echo "setup: installing cargo-fuzz with cargo"
+        retry cargo install --locked --debug cargo-fuzz
     }
     # A debug build is quick enough to look through one lock file, and minutes faster to make.
     cargo deny --version >/dev/null 2>&1 || {

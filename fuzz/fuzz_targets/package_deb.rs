@@ -1,0 +1,13 @@
+//! A deb that a build made, beside the archived one.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use packhold_fuzz::compare::{Comparison, compare};
+
+fuzz_target!(|input: &[u8]| {
+    packhold_fuzz::bound();
+    assert_eq!(compare("a.deb", input, input), Comparison::Identical);
+    let mut other = input.to_vec();
+    other.push(b'\n');
+    assert_ne!(compare("a.deb", input, &other), Comparison::Identical);
+});

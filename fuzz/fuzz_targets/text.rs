@@ -1,0 +1,23 @@
+//! Texts of a commit, of a tool in a container, or of a stranger: dependencies, and what is shown in a terminal.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use packhold_fuzz::dependencies::declared_dependencies;
+use packhold_fuzz::model::{Digest, Format, RunId, TargetName};
+use packhold_fuzz::support::terminal_text::neutralise;
+
+fuzz_target!(|input: &[u8]| {
+    packhold_fuzz::bound();
+    let shown = neutralise(input);
+    assert!(!shown.chars().any(|c| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)), "{shown:?}");
+    let text = String::from_utf8_lossy(input);
+    for format in [Format::Deb, Format::Rpm] {
+        let declared = declared_dependencies(format, &text);
+        assert!(declared.iter().all(|line| !line.contains('\n')));
+        assert_eq!(declared_dependencies(format, &text), declared);
+    }
+    if let Ok(target) = text.parse::<TargetName>() {
+        assert!(!target.file_stem().contains('/') && !target.file_stem().starts_with('.'));
+    }
+    let _ = (text.parse::<RunId>(), text.parse::<Digest>());
+});
