@@ -14,7 +14,8 @@ trap 'rm -rf "$folder"' EXIT
 cargo build --quiet --locked --release --bin packhold --example many_runs
 packhold=target/release/packhold
 export PACKHOLD_ARCHIVE=$folder/archive
-{ read -r file; read -r id; } < <(target/release/examples/many_runs "$PACKHOLD_ARCHIVE" "$runs")
+target/release/examples/many_runs "$PACKHOLD_ARCHIVE" "$runs" >"$folder/wanted"
+{ read -r file; read -r id; } <"$folder/wanted"
 
 # The median of what a command takes, milliseconds.
 median() {
