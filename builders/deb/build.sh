@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the binary packages of the source tree, as packhold, without a network.
 set -eu
-umask 022
+umask "${PACKHOLD_UMASK:-022}"
 cd -P "$PACKHOLD_SOURCE"
 
 # Puts the packaging at debian/, in the place of what is there.

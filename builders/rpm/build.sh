@@ -1,7 +1,8 @@
 #!/bin/sh -eu
 # Builds binary and source packages from the spec file and the source tree.
 
-top=/build/rpmbuild
+umask "${PACKHOLD_UMASK:-022}"
+top=$(dirname "$PACKHOLD_SOURCE")/rpmbuild
 spec=$top/SPECS/$(basename "$PACKHOLD_PACKAGING")
 
 die() {

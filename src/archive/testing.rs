@@ -173,6 +173,7 @@ pub(super) fn run_record(number: u32, file: &RunFile, image: &ImageRecord) -> Ru
             images: vec![image.id],
             build_key: Some(Digest::of(format!("build {number}"))),
             verify_key: Some(Digest::of(format!("verify {number}"))),
+            reproducibility: None,
         }],
         images: vec![image.clone()],
         warnings: Vec::new(),

@@ -1,6 +1,7 @@
 //! Compares two packages of one name member by member: what is in them, and what their headers say. Signatures are told apart
 //! from what they sign.
 
+mod changes;
 mod deb;
 mod members;
 mod rpm;
@@ -9,6 +10,7 @@ mod text;
 use std::io;
 
 use serde::Serialize;
+pub use changes::{Change, changes};
 pub use text::line;
 
 use members::{Member, Members};
@@ -72,19 +74,21 @@ impl std::fmt::Display for Cause {
     }
 }
 
+/// Reads a file of the name `name`.
+fn read(name: &str, bytes: &[u8]) -> io::Result<Members> {
+    match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
+        "deb" | "ddeb" | "udeb" => deb::members(bytes),
+        "rpm" => rpm::members(bytes),
+        _ => Ok(members::whole(bytes)),
+    }
+}
+
 /// Compares two files of the name `name`. What is neither a deb nor an rpm is compared as a whole.
 pub fn compare(name: &str, first: &[u8], second: &[u8]) -> Comparison {
     if first == second {
         return Comparison::Identical;
     }
-    let read = |bytes| -> io::Result<Members> {
-        match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
-            "deb" | "ddeb" | "udeb" => deb::members(bytes),
-            "rpm" => rpm::members(bytes),
-            _ => Ok(members::whole(bytes)),
-        }
-    };
-    match (read(first), read(second)) {
+    match (read(name, first), read(name, second)) {
         (Ok(first), Ok(second)) => told(&first, &second),
         (first, second) => {
             let unreadable = [("first", first.err()), ("second", second.err())];
@@ -100,21 +104,7 @@ pub fn compare(name: &str, first: &[u8], second: &[u8]) -> Comparison {
 }
 
 fn told(first: &Members, second: &Members) -> Comparison {
-    let mut differences = Vec::new();
-    let mut kinds = Kinds::default();
-    for (name, member) in &first.all {
-        match second.all.get(name) {
-            Some(other) => kinds.compare(name, member, other, &mut differences),
-            None => {
-                kinds.content = true;
-                differences.push(Difference { member: name.clone(), what: "only in the first".to_owned() });
-            }
-        }
-    }
-    for name in second.all.keys().filter(|name| !first.all.contains_key(*name)) {
-        kinds.content = true;
-        differences.push(Difference { member: name.clone(), what: "only in the second".to_owned() });
-    }
+    let (mut differences, kinds) = differences(first, second);
     if differences.is_empty() {
         if first.order == second.order && first.signatures != second.signatures {
             return Comparison::SignatureDiffers;
@@ -130,6 +120,26 @@ fn told(first: &Members, second: &Members) -> Comparison {
     let more = differences.len().saturating_sub(MAX_DIFFERENCES);
     differences.truncate(MAX_DIFFERENCES);
     Comparison::Differs { differences, more, causes }
+}
+
+/// All differences.
+fn differences(first: &Members, second: &Members) -> (Vec<Difference>, Kinds) {
+    let mut differences = Vec::new();
+    let mut kinds = Kinds::default();
+    for (name, member) in &first.all {
+        match second.all.get(name) {
+            Some(other) => kinds.compare(name, member, other, &mut differences),
+            None => {
+                kinds.content = true;
+                differences.push(Difference { member: name.clone(), what: "only in the first".to_owned() });
+            }
+        }
+    }
+    for name in second.all.keys().filter(|name| !first.all.contains_key(*name)) {
+        kinds.content = true;
+        differences.push(Difference { member: name.clone(), what: "only in the second".to_owned() });
+    }
+    (differences, kinds)
 }
 
 #[derive(Default)]
@@ -198,7 +208,7 @@ mod tests {
         ar
     }
 
-    fn deb(files: &[(&str, &str, u32, u64)], signature: &str) -> Vec<u8> {
+    pub(super) fn deb(files: &[(&str, &str, u32, u64)], signature: &str) -> Vec<u8> {
         let xz = |bytes: &[u8]| {
             let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
             io::Write::write_all(&mut xz, bytes).unwrap();
@@ -218,7 +228,7 @@ mod tests {
         (differences.into_iter().map(|d| format!("{}: {}", d.member, d.what)).collect(), causes)
     }
 
-    const FILES: [(&str, &str, u32, u64); 2] =
+    pub(super) const FILES: [(&str, &str, u32, u64); 2] =
         [("./usr/bin/agent", "#!/bin/sh\necho 1\n", 0o755, 5), ("./etc/agent.conf", "a\n", 0o644, 5)];
 
     #[test]

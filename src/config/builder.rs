@@ -17,7 +17,7 @@ const MANIFEST: &str = "builder.toml";
 const REQUIRED: [&str; 5] = ["prepare.sh", "deps.sh", "build.sh", "verify.sh", "packages.sh"];
 
 /// Those that a builder may lack.
-const OPTIONAL: [&str; 13] = [
+const OPTIONAL: [&str; 17] = [
     "tidy.sh",
     "base.sh",
     "look.sh",
@@ -31,6 +31,10 @@ const OPTIONAL: [&str; 13] = [
     "lint.toml",
     "lists.sh",
     "doctor.sh",
+    "kit.sh",
+    "vary.sh",
+    "order.c",
+    "filetimes.c",
 ];
 
 /// One distro release as a place to build and to verify.

@@ -5,6 +5,7 @@
 
 mod artifact;
 mod check;
+mod condition;
 mod digest;
 mod event;
 mod image;
@@ -12,6 +13,7 @@ mod lint;
 mod outcome;
 mod reason;
 mod record;
+mod reproducibility;
 mod run_id;
 mod stage;
 mod target;
@@ -19,6 +21,7 @@ mod version;
 
 pub use artifact::{Artifact, ArtifactKind, PackageIdentity};
 pub use check::{Check, Scenario, Tier};
+pub use condition::Condition;
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use event::Event;
 pub use image::{ImageRecord, ImageRole, InstalledPackage, Origin};
@@ -28,6 +31,7 @@ pub use reason::{FailReason, InfraReason};
 pub use record::{
     EngineRecord, LogRef, RunRecord, SourceRecord, StageRecord, StepRecord, TargetRecord, ToolRecord,
 };
+pub use reproducibility::{DifferenceCause, NotVaried, Reproducibility, Unreproducible};
 pub use run_id::{RunId, RunIdParseError};
 pub use stage::Stage;
 pub use target::{Format, TargetName, TargetParseError};

@@ -159,6 +159,10 @@ reasons! {
         LogrotateFails = "logrotate-fails",
         /// The distro's lint found something.
         Lint = "lint",
+        /// Built again under other conditions, or under the same, the package is another.
+        NotReproducible = "not-reproducible",
+        /// It cannot be built under other conditions.
+        FailsVaried = "fails-when-varied",
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Artifact, Check, Digest, ImageRecord, Outcome, PackageIdentity, PackageVersion, RunId, Stage, TargetName,
+    Artifact, Check, Digest, ImageRecord, Outcome, PackageIdentity, PackageVersion, Reproducibility, RunId, Stage, TargetName,
 };
 
 /// The one document that says what happened in a run. Every view is drawn from it.
@@ -115,6 +115,9 @@ pub struct TargetRecord {
     /// The digest of everything that can change what verify finds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify_key: Option<Digest>,
+    /// What building it again under other conditions gave, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reproducibility: Option<Reproducibility>,
 }
 
 impl TargetRecord {
@@ -131,6 +134,7 @@ impl TargetRecord {
             images: Vec::new(),
             build_key: None,
             verify_key: None,
+            reproducibility: None,
         }
     }
 

@@ -16,6 +16,8 @@ pub enum Stage {
     Build,
     /// The packages are installed, tried and removed in a fresh base image.
     Verify,
+    /// The packages are built again under other conditions, and compared.
+    Reproduce,
     /// Everything that the run used and made is stored.
     Archive,
 }
@@ -28,6 +30,7 @@ impl fmt::Display for Stage {
             Self::Deps => "deps",
             Self::Build => "build",
             Self::Verify => "verify",
+            Self::Reproduce => "reproduce",
             Self::Archive => "archive",
         })
     }

@@ -151,6 +151,14 @@ pub fn lint_key(builder: &Builder, base: Digest) -> Digest {
         .finish()
 }
 
+/// The key of the image with what varies the conditions of builds: the preloaded libraries and the other locale.
+pub fn kit_key(builder: &Builder, image: Digest) -> Digest {
+    Key::new("kit")
+        .with("builder", image.to_string())
+        .with("scripts", builder.digest_of(&["kit.sh", "vary.sh", "order.c", "filetimes.c", TIDY]).to_string())
+        .finish()
+}
+
 /// What a verification is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifyInputs<'a> {

@@ -5,12 +5,14 @@
 //! same thing, so the second need not be made.
 
 mod dependencies;
+mod experiments;
 mod keys;
 mod target;
 
 pub use dependencies::declared_dependencies;
+pub use experiments::{Place, Search, Seen, Setting, whole_build};
 pub use keys::{
-    BuildInputs, PrepareInputs, VerifyInputs, base_key, build_key, builder_key, deps_key, init_key, lint_key,
-    prepare_key, provided_key, verify_key,
+    BuildInputs, PrepareInputs, VerifyInputs, base_key, build_key, builder_key, deps_key, init_key, kit_key,
+    lint_key, prepare_key, provided_key, verify_key,
 };
 pub use target::{Commit, Packaging, PlanError, TargetPlan, TargetVersion, plan_target};
