@@ -186,6 +186,7 @@ async fn systemd_runs_as_the_first_process_and_starts_services() {
         privileges: Privileges::Init,
         limits: Limits { memory: 512 << 20, processes: 200, cpus: None },
         run: format!("systemd-{}", std::process::id()),
+        hostname: None,
     };
     let script = "\
         for i in $(seq 100); do state=$(systemctl is-system-running 2>/dev/null); case $state in running|degraded) break; esac; sleep 0.3; done

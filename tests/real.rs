@@ -11,5 +11,7 @@ mod bad_package;
 mod bad_world;
 #[path = "real/replay.rs"]
 mod replay;
+#[path = "real/reproduce.rs"]
+mod reproduce;
 #[path = "real/whole.rs"]
 mod whole;

@@ -111,6 +111,7 @@ impl World {
             jobs: 2,
             rebuild: false,
             init: true,
+            reproducible: None,
             receipt_key: None,
             folders: Folders { cache: self.path("cache"), state: self.path("state") },
         }

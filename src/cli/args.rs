@@ -98,6 +98,13 @@ pub(super) struct RunArguments {
     /// Build and verify again what was done before
     #[arg(long)]
     pub rebuild: bool,
+    /// Build every target again under other conditions (time, path, locale, user, umask, order of files, cores …),
+    /// compare, and if something differs build on to find out what it depends on
+    #[arg(long)]
+    pub check_reproducible: bool,
+    /// With --check-reproducible: build at the same path, for packages that hold it by design
+    #[arg(long, requires = "check_reproducible")]
+    pub keep_build_path: bool,
     /// Run no systemd: its container has CAP_SYS_ADMIN, which holds back no package that wants to break out
     #[arg(long, env = "PACKHOLD_NO_SYSTEMD")]
     pub no_systemd: bool,

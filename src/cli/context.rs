@@ -11,7 +11,7 @@ use crate::config::{Builders, Pipeline, PipelineFile, VerifySection};
 use crate::engine::Engine;
 use crate::engine::docker::Docker;
 use crate::provenance::ReceiptKey;
-use crate::run::{Folders, Request, VerifyFiles};
+use crate::run::{CheckReproducible, Folders, Request, VerifyFiles};
 use crate::stage::BaseChoice;
 use crate::support::fs::PathContext;
 
@@ -85,6 +85,9 @@ pub(super) async fn request(common: &Common, arguments: RunArguments) -> Result<
         jobs: jobs(arguments.jobs),
         rebuild: arguments.rebuild,
         init: !arguments.no_systemd,
+        reproducible: arguments
+            .check_reproducible
+            .then_some(CheckReproducible { keep_build_path: arguments.keep_build_path }),
         receipt_key: arguments.receipt_key.as_deref().map(ReceiptKey::read).transpose()?.map(Arc::new),
         folders: folders(),
     })

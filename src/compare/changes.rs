@@ -32,8 +32,7 @@ pub fn changes(name: &str, first: &[u8], second: &[u8]) -> BTreeMap<String, Chan
     let mut changes: BTreeMap<String, Change> = BTreeMap::new();
     for difference in differences(&old, &new).0 {
         let now = value(new.all.get(&difference.member));
-        let change =
-            changes.entry(difference.member).or_insert_with(|| Change { what: String::new(), now });
+        let change = changes.entry(difference.member).or_insert_with(|| Change { what: String::new(), now });
         if !change.what.is_empty() {
             change.what.push_str(", ");
         }

@@ -9,8 +9,8 @@ mod text;
 
 use std::io;
 
-use serde::Serialize;
 pub use changes::{Change, changes};
+use serde::Serialize;
 pub use text::line;
 
 use members::{Member, Members};

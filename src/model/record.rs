@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Artifact, Check, Digest, ImageRecord, Outcome, PackageIdentity, PackageVersion, Reproducibility, RunId, Stage, TargetName,
+    Artifact, Check, Digest, ImageRecord, Outcome, PackageIdentity, PackageVersion, Reproducibility, RunId,
+    Stage, TargetName,
 };
 
 /// The one document that says what happened in a run. Every view is drawn from it.

@@ -67,8 +67,7 @@ impl Search {
     /// The build that tells most now; `None` when nothing is left to find out.
     pub fn next(&self) -> Option<Setting> {
         let all = self.all_varied();
-        let untried =
-            |condition: &Condition| self.results(&Setting::of([*condition])).next().is_none();
+        let untried = |condition: &Condition| self.results(&Setting::of([*condition])).next().is_none();
         let Some(together) = self.built(&all) else {
             if self.results(&all).next().is_none() {
                 return Some(all);
@@ -142,11 +141,8 @@ impl Search {
             Seen::Failed => None,
         });
         for place in places.flatten() {
-            let cause = if unsteady.contains(place) {
-                self.cause_of_unsteady(place)
-            } else {
-                self.cause(place)
-            };
+            let cause =
+                if unsteady.contains(place) { self.cause_of_unsteady(place) } else { self.cause(place) };
             causes.insert(place.clone(), cause);
         }
         causes
@@ -239,8 +235,7 @@ impl Search {
     }
 
     fn without_causes(&self, open: &[&Place]) -> Setting {
-        let causes: BTreeSet<Condition> =
-            open.iter().flat_map(|place| self.contributors(place)).collect();
+        let causes: BTreeSet<Condition> = open.iter().flat_map(|place| self.contributors(place)).collect();
         Setting::of(self.all_varied().varied.difference(&causes).copied())
     }
 

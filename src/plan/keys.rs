@@ -155,7 +155,10 @@ pub fn lint_key(builder: &Builder, base: Digest) -> Digest {
 pub fn kit_key(builder: &Builder, image: Digest) -> Digest {
     Key::new("kit")
         .with("builder", image.to_string())
-        .with("scripts", builder.digest_of(&["kit.sh", "vary.sh", "order.c", "filetimes.c", TIDY]).to_string())
+        .with(
+            "scripts",
+            builder.digest_of(&["kit.sh", "vary.sh", "order.c", "filetimes.c", TIDY]).to_string(),
+        )
         .finish()
 }
 

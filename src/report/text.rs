@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::model::{ArtifactKind, Check, Outcome, RunRecord, Scenario, StageRecord, TargetRecord};
+use crate::model::{
+    ArtifactKind, Check, NotVaried, Outcome, Reproducibility, RunRecord, Scenario, Stage, StageRecord,
+    TargetRecord, Unreproducible,
+};
 
 /// Lines of evidence that are shown of a failed check, the last ones; the record has all of them.
 const EVIDENCE_LINES: usize = 8;
@@ -74,12 +77,33 @@ fn target_summary(out: &mut String, target: &TargetRecord, tails: &Tails) {
         let _ = writeln!(out, "  {kind:<7} {}  {}  sha256:{digest}", artifact.name, bytes(artifact.size));
     }
     verification(out, target);
+    if let Some(found) = &target.reproducibility {
+        reproducibility(out, found);
+    }
     // The failed checks have said what happened, each with what shows it.
-    if matches!(target.outcome, Outcome::Failed { .. }) && target.checks.iter().any(Check::fails) {
+    let told = target.checks.iter().any(Check::fails)
+        || matches!(target.outcome, Outcome::Failed { stage: Stage::Reproduce, .. });
+    if matches!(target.outcome, Outcome::Failed { .. }) && told {
         hint(out, &target.outcome);
     } else if !target.outcome.passed() {
         let stage = target.stages.iter().find(|stage| !stage.outcome.passed());
         failure(out, &target.target.to_string(), &target.outcome, stage, tails);
+    }
+}
+
+/// What was varied, what could not be, and everything that differs with its cause.
+fn reproducibility(out: &mut String, found: &Reproducibility) {
+    let varied: Vec<&str> = found.varied.iter().map(|condition| condition.word()).collect();
+    let _ = writeln!(out, "  rebuilt {} times in all; varied: {}", found.builds, varied.join(", "));
+    for NotVaried { condition, why } in &found.not_varied {
+        let _ = writeln!(out, "  not varied: {}: {why}", condition.word());
+    }
+    for Unreproducible { file, member, what, cause } in &found.differences {
+        let place = if file.is_empty() { member.clone() } else { format!("{file}: {member}") };
+        let _ = writeln!(out, "  differs {place}: {cause}\n          | {what}");
+    }
+    if found.more > 0 {
+        let _ = writeln!(out, "  differs {} more; the record of the run has the first ones only", found.more);
     }
 }
 

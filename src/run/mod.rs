@@ -11,6 +11,7 @@ mod prepared;
 mod preview;
 mod previous;
 mod replay;
+mod reproduce;
 mod request;
 mod source;
 mod target;
@@ -29,7 +30,7 @@ pub use files::{VerifyFiles, verify_files};
 pub use folders::{Folders, Swept, sweep};
 pub use preview::{Preview, TargetPreview, preview};
 pub use replay::{Replay, ReplayRequest, ReplayedArtifact, ReplayedTarget, replay};
-pub use request::Request;
+pub use request::{CheckReproducible, Request};
 
 use crate::archive::Archive;
 use crate::engine::{Engine, EngineInfo};

@@ -31,8 +31,17 @@ pub struct Request {
     pub rebuild: bool,
     /// Whether a container may get the privileges that an init system needs.
     pub init: bool,
+    /// Whether every target is built again under other conditions.
+    pub reproducible: Option<CheckReproducible>,
     /// What signs the receipt of the run.
     pub receipt_key: Option<Arc<ReceiptKey>>,
     /// Where caches and logs are.
     pub folders: Folders,
+}
+
+/// A check of whether packages depend on the conditions of their build.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CheckReproducible {
+    /// Whether the build path stays what it is.
+    pub keep_build_path: bool,
 }

@@ -7,14 +7,15 @@ use tokio::sync::Semaphore;
 
 use super::prepared::SharedPrepare;
 use super::previous::{files, previous};
+use super::reproduce::{Again, reproduce};
 use super::source::Source;
 use super::{Request, RunError, builder_of};
 use crate::config::{Builder, TargetSection, VerifySection};
-use crate::model::{Digest, InfraReason, Outcome, Stage, TargetRecord};
+use crate::model::{Digest, InfraReason, Outcome, Reproducibility, Stage, TargetRecord};
 use crate::plan::{BuildInputs, TargetPlan, VerifyInputs, build_key, plan_target, verify_key};
 use crate::stage::{
-    Built, DepsRequest, Recorder, StageResult, TargetImages, Verified, VerifyRequest, Workshop, build, deps,
-    environment, reuse_build, reuse_verify, verify,
+    Built, Conditions, DepsRequest, Recorder, StageResult, TargetImages, Verified, VerifyRequest, Workshop,
+    build, deps, environment, reuse_build, reuse_verify, verify,
 };
 use crate::support::Hint;
 
@@ -66,7 +67,30 @@ impl Work<'_> {
         let built = self.build(&plan, &images).await?;
         self.record.artifacts.clone_from(&built.artifacts);
         self.folder.clone_from(&built.folder);
-        self.verify(&plan, &images, &built).await
+        let verified = self.verify(&plan, &images, &built).await;
+        // Both are told: a package that is wrong in one way may be so in the other.
+        if matches!(verified, Err(Outcome::Infra { .. })) || self.request.reproducible.is_none() {
+            return verified;
+        }
+        let reproduced = self.reproduce(&plan, &images, &built).await;
+        verified.and(reproduced)
+    }
+
+    async fn reproduce(
+        &mut self,
+        plan: &TargetPlan,
+        images: &TargetImages,
+        built: &Built,
+    ) -> StageResult<()> {
+        let Some(check) = self.request.reproducible else { return Ok(()) };
+        let prepared = self.prepared.outputs().await?;
+        let mut recorder = Recorder::start(self.shop, Some(&plan.section.name), Stage::Reproduce);
+        let (shop, tree, prepared) = (self.shop, &self.source.tree, prepared.as_ref());
+        let again = Again { shop, plan, tree, images, prepared, first: built, check };
+        let mut found = Reproducibility::default();
+        let result = reproduce(&mut recorder, &again, &mut found).await;
+        self.record.reproducibility = Some(found);
+        self.finish(recorder, result)
     }
 
     fn plan(&self, section: &TargetSection) -> StageResult<TargetPlan> {
@@ -133,8 +157,9 @@ impl Work<'_> {
             Ok(prepared) => prepared,
             Err(outcome) => return self.finish(recorder, Err(outcome)),
         };
+        let (shop, tree) = (self.shop, &self.source.tree);
         let result =
-            build(self.shop, &mut recorder, plan, &self.source.tree, images, prepared.as_ref()).await;
+            build(shop, &mut recorder, plan, tree, images, prepared.as_ref(), &Conditions::default()).await;
         self.finish(recorder, result)
     }
 

@@ -112,6 +112,8 @@ pub struct SandboxSpec {
     pub limits: Limits,
     /// The run that it belongs to.
     pub run: String,
+    /// The host name; `None` is that of every container.
+    pub hostname: Option<&'static str>,
 }
 
 /// A handle on a running container. It is of no use after its scope.
@@ -169,7 +171,7 @@ async fn create(
         network: spec.privileges.network(),
         capabilities: spec.privileges.capabilities(),
         limits: spec.limits,
-        hostname: HOSTNAME.to_owned(),
+        hostname: spec.hostname.unwrap_or(HOSTNAME).to_owned(),
         init: spec.privileges == Privileges::Init,
     };
     let owned = engine.clone();

@@ -17,6 +17,7 @@ fn engine() -> (Fake, Arc<dyn Engine>, SandboxSpec) {
         privileges: Privileges::Build,
         limits: Limits { memory: 1 << 30, processes: 100, cpus: None },
         run: "run".into(),
+        hostname: None,
     };
     (fake.clone(), Arc::new(fake), spec)
 }

@@ -1,13 +1,14 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::collect::collect;
 use super::deps::{TargetImages, ensure_deps_loaded};
 use super::environment::{
-    BUILD_USER, PREPARED, as_build_user, build_env, container_limits, put_scripts, watch,
+    OUT, PREPARED, as_build_user, build_env, container_limits, put_scripts, script, watch,
 };
 use super::prepare::{Prepared, put_source};
 use super::streams::{blocking, owned_by};
-use super::{Recorder, SourceTree, StageResult, Workshop, infrastructure};
+use super::{Conditions, Recorder, SourceTree, StageResult, Workshop, infrastructure};
 use crate::model::{Artifact, Digest};
 use crate::plan::TargetPlan;
 use crate::sandbox::{Privileges, SandboxSpec, scope};
@@ -42,7 +43,9 @@ pub async fn reuse_build(
     }))
 }
 
-/// Builds a target's packages in its deps image: no network, an ordinary user, no capabilities.
+/// Builds a target's packages in its deps image: no network, an ordinary user, no capabilities. The artifacts go to a folder of
+/// the stage's own; what an earlier build of that stage left in it is removed.
+#[expect(clippy::too_many_arguments, reason = "a build is made of all of these")]
 pub async fn build(
     shop: &Workshop,
     recorder: &mut Recorder,
@@ -50,6 +53,7 @@ pub async fn build(
     tree: &SourceTree,
     images: &TargetImages,
     prepared: Option<&Prepared>,
+    conditions: &Conditions,
 ) -> StageResult<Built> {
     ensure_deps_loaded(shop, recorder, &plan.builder, images).await?;
     let stage = recorder.stage();
@@ -61,30 +65,44 @@ pub async fn build(
         privileges: Privileges::Build,
         limits: container_limits(limits),
         run: shop.run.to_string(),
+        hostname: conditions.host_name(),
     };
-    let folder = shop.scratch.join(target.file_stem());
+    let folder = shop.scratch.join(format!("{}.{stage}", target.file_stem()));
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).at("remove", &folder).map_err(|e| infrastructure(stage, &e))?;
+    }
     let dest = folder.clone();
     let artifacts = scope(&shop.engine, spec, &shop.cancel, |sandbox| async move {
         let infra = |error| infrastructure(stage, &error);
         put_scripts(&sandbox, &plan.builder).await.map_err(infra)?;
-        put_source(recorder, &sandbox, tree).await?;
+        if let Some(kit) = conditions.kit() {
+            kit.put(&sandbox, stage).await?;
+        }
+        if let Some((number, home)) = conditions.new_user() {
+            let command = script(&plan.builder, "vary.sh", &["user", &number, home], BTreeMap::new());
+            recorder.must(&sandbox, "add another user", &command, &watch(limits)).await?;
+        }
+        put_source(recorder, &sandbox, tree, conditions).await?;
         if let Some(prepared) = prepared {
             let tar = std::fs::File::open(&prepared.tar).at("read", &prepared.tar);
             let tar = tar.map_err(|e| infrastructure(stage, &e))?;
-            sandbox.put(PREPARED, owned_by(tar, BUILD_USER)).await.map_err(infra)?;
+            let tar = owned_by(tar, conditions.owner());
+            sandbox.put(&conditions.folder(PREPARED), tar).await.map_err(infra)?;
         }
-        let env = build_env(shop, plan, tree);
+        let env = build_env(shop, plan, tree, conditions);
         let run = |words: &[&str]| {
             let argv = words.iter().map(|word| (*word).to_owned()).collect();
-            as_build_user(&plan.builder, argv, env.clone())
+            as_build_user(&plan.builder, argv, env.clone(), conditions)
         };
         if let Some(text) = &plan.section.prepare {
             let command = run(&["/bin/sh", "-eu", "-c", text]);
-            recorder.must(&sandbox, "run the target's prepare script", &command, &watch(limits)).await?;
+            let title = conditions.title("run the target's prepare script");
+            recorder.must(&sandbox, &title, &command, &watch(limits)).await?;
         }
         let command = run(&["/bin/sh", "-eu", "/packhold/build.sh"]);
-        recorder.must(&sandbox, "build the packages", &command, &watch(limits)).await?;
-        collect(recorder, &sandbox, target, limits.artifacts, &dest).await
+        let title = conditions.title("build the packages");
+        recorder.must(&sandbox, &title, &command, &watch(limits)).await?;
+        collect(recorder, &sandbox, &conditions.folder(OUT), target, limits.artifacts, &dest).await
     })
     .await
     .map_err(|e| infrastructure(stage, &e))??;

@@ -1,6 +1,5 @@
 use std::path::Path;
 
-use super::environment::OUT;
 use super::outputs::{Refusal, take};
 use super::streams::read;
 use super::{Recorder, StageResult, diagnose, infrastructure};
@@ -14,16 +13,17 @@ use crate::support::fs::PathContext;
 pub(super) async fn collect(
     recorder: &mut Recorder,
     sandbox: &Sandbox,
+    out: &str,
     target: &TargetName,
     limit: u64,
     folder: &Path,
 ) -> StageResult<Vec<Artifact>> {
     recorder.doing("collect the artifacts");
     let stage = recorder.stage();
-    let stream = match sandbox.get(OUT).await {
+    let stream = match sandbox.get(out).await {
         Ok(stream) => stream,
         Err(SandboxError::Engine(EngineError::NotFound(_))) => {
-            let message = format!("{target}: the build removed its folder of artifacts, {OUT}");
+            let message = format!("{target}: the build removed its folder of artifacts, {out}");
             let hint = "let build scripts write into PACKHOLD_OUT and leave the folder itself alone";
             return Err(diagnose::failed(recorder, FailReason::NoArtifacts, message, hint));
         }
@@ -49,7 +49,7 @@ pub(super) async fn collect(
             ));
         }
         Err(Refusal::Stream(source)) => {
-            let error = EngineError::Stream { action: format!("read {OUT}"), source };
+            let error = EngineError::Stream { action: format!("read {out}"), source };
             return Err(infrastructure(stage, &error));
         }
         Err(Refusal::Disk(error)) => return Err(infrastructure(stage, &error)),

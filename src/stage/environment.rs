@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{SourceTree, Workshop};
+use super::{Conditions, SourceTree, Workshop};
 use crate::config::{Builder, StageLimits};
 use crate::engine::{Command, Limits};
 use crate::plan::TargetPlan;
@@ -9,12 +9,12 @@ use crate::sandbox::{Sandbox, SandboxError, SmallFile, Watch};
 /// The ordinary user that builds (builders/README.md).
 pub(super) const BUILD_USER: u64 = 10000;
 
-const BUILD_USER_AND_GROUP: &str = "10000:10000";
 const ROOT: &str = "0:0";
-pub(super) const SOURCE: &str = "/build/source";
+/// Folders of the contract, below the place of the build.
+pub(super) const SOURCE: &str = "source";
 pub(super) const PACKAGING: &str = "/build/packaging";
-pub(super) const PREPARED: &str = "/build/prepared";
-pub(super) const OUT: &str = "/build/out";
+pub(super) const PREPARED: &str = "prepared";
+pub(super) const OUT: &str = "out";
 
 /// Puts the builder's files into /packhold.
 pub(super) async fn put_scripts(sandbox: &Sandbox, builder: &Builder) -> Result<(), SandboxError> {
@@ -38,12 +38,20 @@ pub(super) fn script(
 }
 
 /// A command as the ordinary user in the source tree.
-pub(super) fn as_build_user(builder: &Builder, argv: Vec<String>, env: BTreeMap<String, String>) -> Command {
+pub(super) fn as_build_user(
+    builder: &Builder,
+    argv: Vec<String>,
+    env: BTreeMap<String, String>,
+    conditions: &Conditions,
+) -> Command {
+    let mut env = with_common(builder, conditions.home(), env);
+    env.extend(conditions.variables());
+    let owner = conditions.owner();
     Command {
-        argv,
-        env: with_common(builder, "/build", env),
-        user: BUILD_USER_AND_GROUP.to_owned(),
-        dir: SOURCE.to_owned(),
+        argv: conditions.command(argv),
+        env,
+        user: format!("{owner}:{owner}"),
+        dir: conditions.folder(SOURCE),
     }
 }
 
@@ -84,17 +92,23 @@ pub(super) fn version_env(plan: &TargetPlan, tree: &SourceTree) -> BTreeMap<Stri
 }
 
 /// The variables of a build.
-pub(super) fn build_env(shop: &Workshop, plan: &TargetPlan, tree: &SourceTree) -> BTreeMap<String, String> {
+pub(super) fn build_env(
+    shop: &Workshop,
+    plan: &TargetPlan,
+    tree: &SourceTree,
+    conditions: &Conditions,
+) -> BTreeMap<String, String> {
+    let source = conditions.folder(SOURCE);
     let mut env = plan.section.env.clone();
     env.extend(target_env(plan));
     env.extend(version_env(plan, tree));
     env.extend(
         [
-            ("PACKHOLD_SOURCE", SOURCE.to_owned()),
-            ("PACKHOLD_PACKAGING", format!("{SOURCE}/{}", plan.section.packaging)),
-            ("PACKHOLD_PREPARED", PREPARED.to_owned()),
-            ("PACKHOLD_OUT", OUT.to_owned()),
-            ("PACKHOLD_JOBS", shop.build_jobs.to_string()),
+            ("PACKHOLD_PACKAGING", format!("{source}/{}", plan.section.packaging)),
+            ("PACKHOLD_SOURCE", source),
+            ("PACKHOLD_PREPARED", conditions.folder(PREPARED)),
+            ("PACKHOLD_OUT", conditions.folder(OUT)),
+            ("PACKHOLD_JOBS", conditions.jobs(shop.build_jobs).to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );

@@ -293,6 +293,7 @@ pub(super) fn install_spec(shop: &Workshop, name: &str, image: Digest) -> Sandbo
         privileges: Privileges::Install,
         limits: container_limits(&StageLimits::default()),
         run: shop.run.to_string(),
+        hostname: None,
     }
 }
 

@@ -6,12 +6,14 @@
 mod archive;
 mod build;
 mod collect;
+mod conditions;
 mod deps;
 mod diagnose;
 mod environment;
 mod foresee;
 mod image_store;
 mod installed;
+mod kit;
 mod mirror_lists;
 mod outputs;
 mod package_lists;
@@ -26,11 +28,13 @@ mod workshop;
 
 pub use archive::{Contents, archive};
 pub use build::{Built, build, reuse_build};
+pub use conditions::Conditions;
 pub use deps::{DepsRequest, TargetImages, deps};
 pub use diagnose::infrastructure;
 pub use foresee::{Foreseen, foresee};
 pub use image_store::{ImageStore, load_image};
 pub use installed::installed;
+pub use kit::{Kit, kit};
 pub use mirror_lists::MirrorLists;
 pub use package_lists::PackageLists;
 pub use prepare::{Prepared, prepare, prepare_inputs};

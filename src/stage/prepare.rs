@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
 use super::deps::{DepsRequest, TargetImages, deps, ensure_deps_loaded};
-use super::environment::{BUILD_USER, SOURCE, as_build_user, container_limits, watch};
+use super::environment::{BUILD_USER, OUT, PREPARED, SOURCE, as_build_user, container_limits, watch};
 use super::outputs::repack;
 use super::streams::{owned_by, read};
-use super::{Recorder, SourceTree, StageResult, Workshop, diagnose, infrastructure};
+use super::{Conditions, Recorder, SourceTree, StageResult, Workshop, diagnose, infrastructure};
 use crate::config::{Builder, PrepareStage};
 use crate::engine::EngineError;
 use crate::model::{Digest, FailReason};
@@ -24,12 +24,19 @@ pub(super) async fn put_source(
     recorder: &mut Recorder,
     sandbox: &Sandbox,
     tree: &SourceTree,
+    conditions: &Conditions,
 ) -> StageResult<()> {
     let stage = recorder.stage();
-    let folders = ["source", "prepared", "out"].map(|name| SmallFile::folder(name, BUILD_USER));
-    sandbox.put_files("/build", &folders).await.map_err(|e| infrastructure(stage, &e))?;
+    let owner = conditions.owner();
+    let own = conditions.own_folders();
+    let own: Vec<_> = own.iter().map(|path| SmallFile::folder(path.trim_start_matches('/'), owner)).collect();
+    if !own.is_empty() {
+        sandbox.put_files("/", &own).await.map_err(|e| infrastructure(stage, &e))?;
+    }
+    let folders = [SOURCE, PREPARED, OUT].map(|name| SmallFile::folder(name, owner));
+    sandbox.put_files(conditions.root(), &folders).await.map_err(|e| infrastructure(stage, &e))?;
     let tar = std::fs::File::open(&tree.tar).at("read", &tree.tar).map_err(|e| infrastructure(stage, &e))?;
-    sandbox.put(SOURCE, owned_by(tar, BUILD_USER)).await.map_err(|e| infrastructure(stage, &e))
+    sandbox.put(&conditions.folder(SOURCE), owned_by(tar, owner)).await.map_err(|e| infrastructure(stage, &e))
 }
 
 /// The deps image and the key of the prepare stage: enough to know whether what it makes is needed at all.
@@ -64,26 +71,29 @@ pub async fn prepare(
         privileges: Privileges::Build,
         limits: container_limits(&stage.limits),
         run: shop.run.to_string(),
+        hostname: None,
     };
     let kind = recorder.stage();
     let tar = shop.scratch.join("prepared.tar");
+    let usual = Conditions::default();
+    let source = usual.folder(SOURCE);
     let mut env = stage.env.clone();
     env.extend([
         ("PACKHOLD_COMMIT".to_owned(), tree.commit.id.clone()),
         ("PACKHOLD_VERSION".to_owned(), tree.commit.version.deb.clone()),
         ("SOURCE_DATE_EPOCH".to_owned(), tree.commit.epoch.to_string()),
-        ("PACKHOLD_SOURCE".to_owned(), SOURCE.to_owned()),
+        ("PACKHOLD_SOURCE".to_owned(), source.clone()),
         ("PACKHOLD_JOBS".to_owned(), shop.build_jobs.to_string()),
     ]);
     let made = tar.clone();
     scope(&shop.engine, spec, &shop.cancel, |sandbox| async move {
-        put_source(recorder, &sandbox, tree).await?;
+        put_source(recorder, &sandbox, tree, &usual).await?;
         let argv = ["/bin/sh", "-eu", "-c", &stage.script].map(str::to_owned).to_vec();
-        let command = as_build_user(builder, argv, env);
+        let command = as_build_user(builder, argv, env, &usual);
         recorder.must(&sandbox, "run the prepare script", &command, &watch(&stage.limits)).await?;
         let mut outputs = tar::Builder::new(Vec::new());
         for path in &stage.outputs {
-            let stream = match sandbox.get(&format!("{SOURCE}/{path}")).await {
+            let stream = match sandbox.get(&format!("{source}/{path}")).await {
                 Ok(stream) => stream,
                 Err(SandboxError::Engine(EngineError::NotFound(_))) => {
                     let message = format!("the prepare script did not make its output `{path}`");

@@ -14,7 +14,8 @@ use crate::model::{Artifact, ArtifactKind, Digest, ImageRecord, ImageRole, Outco
 use crate::plan::{Commit, Packaging, plan_target};
 use crate::provenance::RECEIPT;
 use crate::stage::{
-    Prepared, Recorder, SourceTree, StageResult, TargetImages, Workshop, build, infrastructure, prepare,
+    Conditions, Prepared, Recorder, SourceTree, StageResult, TargetImages, Workshop, build, infrastructure,
+    prepare,
 };
 use crate::support::Hint;
 use crate::support::fs::PathContext;
@@ -139,7 +140,9 @@ impl Again {
                 prepared.clone().transpose()?
             }
         };
-        let built = build(shop, recorder, &plan, &self.tree, &images, prepared.as_ref()).await?;
+        let built =
+            build(shop, recorder, &plan, &self.tree, &images, prepared.as_ref(), &Conditions::default())
+                .await?;
         Ok((built.artifacts, built.folder))
     }
 

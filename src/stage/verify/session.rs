@@ -67,6 +67,7 @@ where
         privileges: start.privileges,
         limits: container_limits(bench.limits()),
         run: bench.shop.run.to_string(),
+        hostname: None,
     };
     scope(&bench.shop.engine, spec, &bench.shop.cancel, |sandbox| async move {
         let mut session = Session { bench, builder: start.builder, recorder, sandbox, checks };
