@@ -17,7 +17,7 @@
 //! | base image | the userland, with the builder's `base.sh` applied where it has one |
 //! | builder image | base image + packaging tools |
 //! | deps image | builder image + build dependencies; the build runs in it with the network off |
-//! | stage | source → prepare (once, shared) → deps → build → verify → archive ([`model::Stage`]) |
+//! | stage | source → prepare (once, shared) → deps → build → verify → reproduce (on demand) → archive ([`model::Stage`]) |
 //! | step | one command that ran in a container ([`model::StepRecord`]) |
 //! | scenario | what verify puts packages through: install, upgrade, purge … ([`model::Scenario`]) |
 //! | check | one thing that verify looked at, with its outcome and what shows it ([`model::Check`]) |
@@ -28,6 +28,7 @@
 //! | run record | the one document that says what happened; every view is drawn from it ([`model::RunRecord`]) |
 //! | outcome | passed · failed(stage, reason) · broken · skipped · infra(stage, reason): data, not an error ([`model::Outcome`]) |
 //! | key | the digest of everything that can change a result; the same key means that it need not be made again ([`plan`]) |
+//! | condition | something about the surroundings of a build that no package should depend on ([`model::Condition`]) |
 //! | archive | a folder in OCI image layout, blobs written once ([`mod@archive`]) |
 //! | compare | two packages of one name, member by member ([`compare`](mod@compare)) |
 //! | engine | what runs containers ([`engine::Engine`]) |

@@ -12,7 +12,8 @@ pub enum ImageRole {
     Builder,
     /// Builder image and one package's build dependencies.
     Deps,
-    /// Base image and what verify needs beside the package: its dependencies, an init system, the distro's lint.
+    /// Base image and what verify needs beside the package: its dependencies, an init system, the distro's lint. Also the
+    /// builder image with what varies the conditions of a build. None of them is archived.
     Verify,
 }
 

@@ -17,6 +17,11 @@ fn agent(made: &[&str]) -> Workplace {
         text += &format!("\t{line}\n");
     }
     fs::write(&rules, text).unwrap();
+    // Before debhelper, which has an umask of its own.
+    let pipeline = place.repository.join("packhold.toml");
+    let text = fs::read_to_string(&pipeline).unwrap();
+    let target = "[target.\"debian-12/deb\"]\n";
+    fs::write(&pipeline, text.replace(target, &format!("{target}prepare = \"touch made\"\n"))).unwrap();
     for name in ["a", "B", "c", "D", "e"] {
         fs::create_dir_all(place.repository.join("listed")).unwrap();
         fs::write(place.repository.join("listed").join(name), "").unwrap();
@@ -36,9 +41,9 @@ fn every_condition_that_a_file_depends_on_is_named_as_its_cause() {
         "ls -U listed > $(T)/file-order",
         "nproc > $(T)/cores",
         "id -un > $(T)/user",
-        "touch made && stat -c %a made > $(T)/umask",
+        "stat -c %a made > $(T)/umask",
         "date -d @0 +%z > $(T)/time-zone",
-        "env | grep ^UNRELATED > $(T)/environment || true",
+        "env | grep -c ^UNRELATED > $(T)/environment || true",
         "hostname > $(T)/host-name",
         "cat /proc/sys/kernel/random/uuid > $(T)/chance",
     ]);
