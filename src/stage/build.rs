@@ -45,7 +45,6 @@ pub async fn reuse_build(
 
 /// Builds a target's packages in its deps image: no network, an ordinary user, no capabilities. The artifacts go to a folder of
 /// the stage's own; what an earlier build of that stage left in it is removed.
-#[expect(clippy::too_many_arguments, reason = "a build is made of all of these")]
 pub async fn build(
     shop: &Workshop,
     recorder: &mut Recorder,
