@@ -29,6 +29,7 @@
 //! | outcome | passed · failed(stage, reason) · broken · skipped · infra(stage, reason): data, not an error ([`model::Outcome`]) |
 //! | key | the digest of everything that can change a result; the same key means that it need not be made again ([`plan`]) |
 //! | condition | something about the surroundings of a build that no package should depend on ([`model::Condition`]) |
+//! | lock | the images that a pipeline is built in, by identity, with their packages ([`config::Lock`]) |
 //! | archive | a folder in OCI image layout, blobs written once ([`mod@archive`]) |
 //! | compare | two packages of one name, member by member ([`compare`](mod@compare)) |
 //! | engine | what runs containers ([`engine::Engine`]) |

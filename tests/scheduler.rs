@@ -102,6 +102,7 @@ impl World {
         Request {
             pipeline: Pipeline::parse(&file, &Builders::shipped()).unwrap(),
             file,
+            lock: None,
             builders: Builders::shipped(),
             source: None,
             revision: "HEAD".to_owned(),
@@ -464,4 +465,154 @@ async fn receipts_and_bills_of_materials_pass_the_validators_of_others() {
     let mut wrong: serde_json::Value = serde_json::from_slice(&bills[0].1).unwrap();
     wrong["metadata"]["component"]["type"] = "nonsense".into();
     assert!(!check("sbom", wrong.to_string().as_bytes(), false).0);
+}
+
+impl World {
+    /// The request of a pipeline whose lock stands beside it.
+    fn locked(&self, pipeline: &str) -> Request {
+        let mut request = self.request(pipeline);
+        request.lock = packhold::config::LockFile::read(&request.file).unwrap();
+        assert!(request.lock.is_some(), "there is no lock");
+        request
+    }
+
+    async fn update(&self, pipeline: &str) -> packhold::run::Updated {
+        let (send, _events) = tokio::sync::mpsc::unbounded_channel();
+        let request = self.request(pipeline);
+        packhold::run::update(request, false, send, CancellationToken::new()).await.unwrap()
+    }
+
+    async fn run_locked(&self, pipeline: &str) -> RunRecord {
+        let (send, _events) = tokio::sync::mpsc::unbounded_channel();
+        execute(self.locked(pipeline), send, CancellationToken::new()).await.unwrap()
+    }
+
+    fn builds(&self) -> usize {
+        let is_build = runs("build.sh", None);
+        self.engine.commands().iter().filter(|command| is_build(command)).count()
+    }
+}
+
+#[tokio::test]
+async fn a_locked_run_builds_in_the_locked_images_and_archives_the_lock() {
+    let world = World::new();
+    let sum = packhold::model::Digest::of("libc6");
+    let list = format!("libc6\t2.36\tamd64\t{}\n", sum.hex());
+    world.engine.on_exec(runs("packages.sh", None), Script::exits(0).printing(list));
+    let updated = world.update(PIPELINE).await;
+    assert!(updated.changed && updated.failed.is_empty(), "{updated:?}");
+    let text = std::fs::read_to_string(world.path("repo/p.lock")).unwrap();
+    assert!(text.contains(&format!("sha256 = \"{}\"", sum.hex())), "{text}");
+    assert_eq!(text.matches("libc6").count(), 1, "only where it was installed first: {text}");
+    let again = world.update(PIPELINE).await;
+    assert!(!again.changed && again.images.is_empty(), "{again:?}");
+
+    let record = world.run_locked(PIPELINE).await;
+    assert_eq!(record.outcome, Outcome::Passed, "{:#?}", record.targets);
+    let lock = record.lock.clone().unwrap();
+    assert_eq!((lock.file.as_str(), lock.digest), ("p.lock", packhold::model::Digest::of(&text)));
+    let run = world.archive().run("latest").unwrap();
+    let kept = run.files.iter().find(|file| file.role == archive::FileRole::Lock).unwrap();
+    assert_eq!((kept.name.as_str(), kept.digest), ("pipeline.lock", lock.digest));
+    for image in record.images.iter().filter(|i| i.role != packhold::model::ImageRole::Verify) {
+        assert!(text.contains(&image.id.to_string()), "{} is not locked", image.role);
+        assert_eq!(image.packages[0].sha256, Some(sum), "{}", image.role);
+    }
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn a_locked_run_keeps_to_its_images_when_newer_ones_are_there() {
+    let world = World::new();
+    world.update(PIPELINE).await;
+    let lock = std::fs::read_to_string(world.path("repo/p.lock")).unwrap();
+    // The mirror moves on, and another update leaves newer images under the same keys.
+    world.engine.on_exec(runs("prepare.sh", None), Script::exits(0).writing("/usr/bin/gcc", *b"newer"));
+    world.update(PIPELINE).await;
+    assert_ne!(std::fs::read_to_string(world.path("repo/p.lock")).unwrap(), lock);
+    world.write("repo/p.lock", &lock);
+    let record = world.run_locked(PIPELINE).await;
+    assert_eq!(record.outcome, Outcome::Passed, "{:#?}", record.targets);
+    for image in record.images.iter().filter(|i| i.role != packhold::model::ImageRole::Verify) {
+        assert!(lock.contains(&image.id.to_string()), "{} is not locked", image.role);
+    }
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn an_image_that_is_gone_is_made_again_and_refused_if_it_is_another() {
+    let mut world = World::new();
+    world.update(PIPELINE).await;
+    // Neither the engine nor the archive has anything, but the same packages give the same images.
+    std::fs::remove_dir_all(world.path("archive")).unwrap();
+    world.engine = World::new().engine.clone();
+    let record = world.run_locked(PIPELINE).await;
+    assert_eq!(record.outcome, Outcome::Passed, "{:#?}", record.targets);
+
+    std::fs::remove_dir_all(world.path("archive")).unwrap();
+    world.engine = World::new().engine.clone();
+    world.engine.on_exec(runs("prepare.sh", None), Script::exits(0).writing("/usr/bin/gcc", *b"newer"));
+    let newer = Script::exits(0).printing("gcc\t13\tamd64\nlibc6\t2.36\tamd64\n");
+    world.engine.on_exec(runs("packages.sh", None), newer);
+    let before = world.builds();
+    let record = world.run_locked(PIPELINE).await;
+    let Outcome::Broken { message, hint } = &record.targets[0].outcome else { panic!("{record:#?}") };
+    assert!(message.contains("the debian-12 builder image is not the locked one"), "{message}");
+    // The engine in memory says the same of every image, so the base image below has what is new as well.
+    assert!(message.contains("its packages are the same"), "{message}");
+    assert!(hint.contains("packhold update"), "{hint}");
+    assert_eq!((record.outcome.exit_code(), world.builds()), (2, before));
+    assert!(!world.engine.tags().iter().any(|tag| tag.starts_with("packhold/builder:")), "it kept its name");
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn a_lock_that_does_not_fit_refuses_the_whole_run_and_makes_no_container() {
+    let world = World::new();
+    world.engine.in_registry(
+        "docker.io/library/debian:trixie",
+        &[("/build/.keep", b""), ("/packages/new/.keep", b"")],
+    );
+    let both = format!("{PIPELINE}[target.\"debian-13/deb\"]\n");
+    world.update(&both).await;
+    let before = world.engine.calls(Method::Create);
+    let refused = async |pipeline: &str, words: &str| {
+        let record = world.run_locked(pipeline).await;
+        let outcomes: Vec<&Outcome> = record.targets.iter().map(|target| &target.outcome).collect();
+        let told = outcomes.iter().any(|o| o.message().is_some_and(|message| message.contains(words)));
+        assert!(told, "{words}: {outcomes:?}");
+        assert!(outcomes.iter().all(|outcome| !outcome.passed()), "{outcomes:?}");
+        assert_eq!(record.outcome.exit_code(), 2);
+        assert_eq!(world.engine.calls(Method::Create), before, "{words}");
+    };
+    let more = both.replace("[target.\"debian-13/deb\"]\n", "[target.\"debian-13/deb\"]\ndeps = [\"gcc\"]\n");
+    refused(&more, "the dependencies of debian-13/deb have changed: + gcc").await;
+    let lock = std::fs::read_to_string(world.path("repo/p.lock")).unwrap();
+    // An image that the engine has, but under no key of the builder's.
+    let own = packhold::config::LockFile::read(&world.request(&both).file).unwrap().unwrap().lock;
+    let key = own.builders["debian-12"].builder.key.to_string();
+    world.write("repo/p.lock", &lock.replace(&key, &packhold::model::Digest::of("x").to_string()));
+    refused(&both, "prepare.sh of `debian-12`, or a file that it reads, has changed").await;
+    world.write("repo/p.lock", &lock.replace("target.\"debian-13/deb\"", "target.\"debian-14/deb\""));
+    refused(&both, "it knows no `debian-13/deb`").await;
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn a_lock_cannot_name_an_image_of_the_engine_that_is_not_of_its_key() {
+    let world = World::new();
+    world.update(PIPELINE).await;
+    let strange = world.engine.image("somebody/else:1", &[("/build/.keep", b"")]);
+    let path = world.path("repo/p.lock");
+    let lock = std::fs::read_to_string(&path).unwrap();
+    let own = packhold::config::LockFile::read(&world.request(PIPELINE).file).unwrap().unwrap().lock;
+    let target = own.targets.values().next().unwrap().image.id.to_string();
+    std::fs::write(&path, lock.replace(&target, &strange.to_string())).unwrap();
+    let before = world.builds();
+    let record = world.run_locked(PIPELINE).await;
+    let message = record.targets[0].outcome.message().unwrap().to_owned();
+    assert!(message.contains("the debian-12/deb deps image is not the locked one"), "{message}");
+    assert_eq!(world.builds(), before);
+    assert!(world.engine.created().iter().all(|container| container.image != strange));
+    world.is_clean();
 }

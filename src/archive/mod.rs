@@ -249,6 +249,12 @@ impl Archive {
         image::find(self.layout(), key)
     }
 
+    /// The image with this identity that was listed under `key`.
+    pub fn find_image_with(&self, key: &Digest, id: &Digest) -> Result<Option<ImageRecord>> {
+        let same = |record: &ImageRecord| record.key == *key && record.id == *id;
+        Ok(self.images()?.into_iter().rev().find(same))
+    }
+
     /// Every listed image, the one that was used last at the end.
     pub fn images(&self) -> Result<Vec<ImageRecord>> {
         image::list(self.layout())

@@ -35,6 +35,8 @@ pub enum FileRole {
     Log,
     /// The pipeline file as it was used.
     Pipeline,
+    /// The lock that the run was held to.
+    Lock,
     /// A file of a builder as it was used.
     Builder,
     /// What was made of what, for others to check: an in-toto Statement in a DSSE envelope.
@@ -44,11 +46,12 @@ pub enum FileRole {
 }
 
 impl FileRole {
-    const ALL: [(Self, &'static str); 7] = [
+    const ALL: [(Self, &'static str); 8] = [
         (Self::Source, "source"),
         (Self::Artifact, "artifact"),
         (Self::Log, "log"),
         (Self::Pipeline, "pipeline"),
+        (Self::Lock, "lock"),
         (Self::Builder, "builder"),
         (Self::Receipt, "receipt"),
         (Self::Sbom, "sbom"),

@@ -129,6 +129,7 @@ pub(super) fn run_record(number: u32, file: &RunFile, image: &ImageRecord) -> Ru
         package: "hostpulse".to_owned(),
         pipeline: "hostpulse.toml".to_owned(),
         pipeline_digest: Digest::of("pipeline"),
+        lock: None,
         source: SourceRecord {
             repository: ".".to_owned(),
             revision: "HEAD".to_owned(),

@@ -43,6 +43,8 @@ pub(super) enum Command {
     Run(RunArguments),
     /// Say what a run would do, and why
     Plan(RunArguments),
+    /// Make the images of a pipeline anew and lock them: write packhold.lock, and say what changes
+    Update(UpdateArguments),
     /// Put package files that are there already through the scenarios of a verification
     Verify(VerifyArguments),
     /// Print the logs of an archived run
@@ -105,12 +107,37 @@ pub(super) struct RunArguments {
     /// With --check-reproducible: build at the same path, for packages that hold it by design
     #[arg(long, requires = "check_reproducible")]
     pub keep_build_path: bool,
+    /// Build in the images of the pipeline's lock, or not at all: see `packhold update`
+    #[arg(long)]
+    pub locked: bool,
     /// Run no systemd: its container has CAP_SYS_ADMIN, which holds back no package that wants to break out
     #[arg(long, env = "PACKHOLD_NO_SYSTEMD")]
     pub no_systemd: bool,
     /// Sign the run's receipt with this ed25519 key (PKCS #8, PEM), which only its owner may read
     #[arg(long, env = "PACKHOLD_RECEIPT_KEY", value_name = "FILE")]
     pub receipt_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub userland: UserlandArguments,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct UpdateArguments {
+    /// A pipeline file, or the name of a built-in pipeline [default: packhold.toml in this folder]
+    pub pipeline: Option<String>,
+    /// The git revision whose packaging says what the builds need
+    #[arg(long, value_name = "REV", default_value = "HEAD")]
+    pub commit: String,
+    /// Only this target, and those on the same builder (may be given several times)
+    #[arg(long = "target", value_name = "TARGET")]
+    pub targets: Vec<TargetName>,
+    /// The git repository, a path or an address, instead of what the pipeline says
+    #[arg(long, value_name = "REPOSITORY")]
+    pub source: Option<String>,
+    #[command(flatten)]
+    pub engine: EngineArguments,
+    /// How many targets are worked on at once [default: number of cores]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
     #[command(flatten)]
     pub userland: UserlandArguments,
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::{Common, EngineChoice, RunArguments, UserlandArguments, VerifyArguments};
+use super::args::{Common, EngineChoice, RunArguments, UpdateArguments, UserlandArguments, VerifyArguments};
 use super::error::CliError;
 use crate::archive::Archive;
-use crate::config::{Builders, Pipeline, PipelineFile, VerifySection};
+use crate::config::{Builders, ConfigError, LockFile, Pipeline, PipelineFile, VerifySection};
 use crate::engine::Engine;
 use crate::engine::docker::Docker;
 use crate::provenance::ReceiptKey;
-use crate::run::{CheckReproducible, Folders, Request, VerifyFiles};
+use crate::run::{CheckReproducible, Folders, Request, VerifyFiles, sharing_builders};
 use crate::stage::BaseChoice;
 use crate::support::fs::PathContext;
 
@@ -73,9 +73,14 @@ pub(super) async fn request(common: &Common, arguments: RunArguments) -> Result<
     let (builders, base) = userland(arguments.userland)?;
     let (file, mut pipeline) = pipeline(arguments.pipeline.as_deref(), &builders)?;
     pipeline.select(&arguments.targets)?;
+    let lock = match arguments.locked {
+        false => None,
+        true => Some(LockFile::read(&file)?.ok_or_else(|| ConfigError::NoLock { file: file.lock_name() })?),
+    };
     Ok(Request {
         pipeline,
         file,
+        lock,
         builders,
         source: arguments.source,
         revision: arguments.commit,
@@ -91,6 +96,41 @@ pub(super) async fn request(common: &Common, arguments: RunArguments) -> Result<
         receipt_key: arguments.receipt_key.as_deref().map(ReceiptKey::read).transpose()?.map(Arc::new),
         folders: folders(),
     })
+}
+
+/// An update that the command line asks for: a run of every target that it concerns.
+pub(super) async fn update_request(
+    common: &Common,
+    arguments: UpdateArguments,
+) -> Result<(Request, bool), CliError> {
+    let UpdateArguments { pipeline: name, commit, targets, source, engine, jobs, userland } = arguments;
+    let builders = match &userland.builders {
+        Some(folder) => Builders::with_folder(folder)?,
+        None => Builders::shipped(),
+    };
+    let (_, mut whole) = pipeline(name.as_deref(), &builders)?;
+    let partly = !targets.is_empty();
+    let mut concerned = Vec::new();
+    if partly {
+        concerned = sharing_builders(&whole, &targets);
+        whole.select(&targets)?;
+    }
+    let run = RunArguments {
+        pipeline: name,
+        commit,
+        targets: concerned,
+        source,
+        engine,
+        jobs,
+        rebuild: false,
+        check_reproducible: false,
+        keep_build_path: false,
+        locked: false,
+        no_systemd: true,
+        receipt_key: None,
+        userland,
+    };
+    Ok((request(common, run).await?, partly))
 }
 
 /// A verification of files that the command line asks for.

@@ -18,6 +18,7 @@ mod restore;
 mod run;
 mod tails;
 mod transfer;
+mod update;
 mod verify;
 
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
     match arguments.command {
         Command::Run(command) => run::run(common, command).await,
         Command::Plan(command) => plan::plan(common, command).await,
+        Command::Update(command) => update::update(common, command).await,
         Command::Verify(command) => verify::verify(common, command).await,
         Command::Log(command) => log::log(common, &command),
         Command::Archive(command) => archive::archive(common, command).await,

@@ -54,6 +54,10 @@ pub(super) fn check(common: &Common, run: &str, key: Option<&Path>) -> Result<u8
     let dependencies = &statement["predicate"]["buildDefinition"]["resolvedDependencies"];
     let named = [&statement["subject"], dependencies, &statement["predicate"]["runDetails"]["byproducts"]];
     for resource in named.iter().filter_map(|list| list.as_array()).flatten() {
+        // Files of distro packages have no name here: they were installed, and are not kept.
+        if resource["name"].is_null() {
+            continue;
+        }
         let Some(digest) = resource["digest"]["sha256"].as_str().and_then(|hex| Digest::from_hex(hex).ok())
         else {
             continue;

@@ -10,6 +10,12 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error(transparent)]
     Unreadable(#[from] FsError),
+    /// A pipeline that is to be built as locked has no lock.
+    #[error("there is no lock {}", file.display())]
+    NoLock {
+        /// The file that is missing.
+        file: PathBuf,
+    },
     /// There is no pipeline of that name or path.
     #[error("there is no pipeline `{name}`")]
     NoPipeline {
@@ -64,6 +70,9 @@ impl Hint for ConfigError {
     fn hint(&self) -> String {
         match self {
             Self::Unreadable(error) => error.hint(),
+            Self::NoLock { .. } => {
+                "make it with `packhold update`, and commit it beside the pipeline".to_owned()
+            }
             Self::NoPipeline { hint, .. }
             | Self::Invalid { hint, .. }
             | Self::UnknownBuilder { hint, .. }

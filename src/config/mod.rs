@@ -7,6 +7,8 @@ mod checker;
 mod error;
 mod limits;
 mod lint;
+mod lock;
+mod lock_diff;
 mod pipeline;
 mod strict;
 mod verify_section;
@@ -15,6 +17,8 @@ pub use builder::{Base, Bootstrap, Builder, Builders};
 pub use error::ConfigError;
 pub use limits::StageLimits;
 pub use lint::{LintSection, Waiver};
+pub use lock::{Lock, LockFile, LockedBuilder, LockedDeps, LockedImage};
+pub use lock_diff::{ImageChange, PackageChange, package_changes, render_changes};
 pub use pipeline::{Pipeline, PipelineFile, PrepareStage, SourceSection, TargetSection, VersionSection};
 pub use verify_section::{
     Exception, FileAssertion, ServiceExpectation, SmokeCommand, UpgradeFrom, VerifySection,

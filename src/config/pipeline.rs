@@ -70,6 +70,25 @@ impl PipelineFile {
     }
 }
 
+impl PipelineFile {
+    /// The name of the pipeline's lock, as it is shown: `packhold.lock` for `packhold.toml`.
+    pub fn lock_name(&self) -> PathBuf {
+        let shown = self.path.to_string_lossy();
+        let path = Path::new(shown.strip_prefix("built-in:").unwrap_or(&shown)).to_owned();
+        match path.extension() {
+            Some(extension) if extension == "toml" => path.with_extension("lock"),
+            // Never the pipeline itself.
+            _ => PathBuf::from(format!("{}.lock", path.display())),
+        }
+    }
+
+    /// Where the lock is: beside the pipeline, and for a built-in one in the current folder.
+    pub fn lock_path(&self) -> PathBuf {
+        let name = self.lock_name();
+        self.folder.join(name.file_name().unwrap_or(name.as_os_str()))
+    }
+}
+
 fn shipped_names() -> Vec<String> {
     let stem = |file: &include_dir::File<'_>| Some(file.path().file_stem()?.to_str()?.to_owned());
     SHIPPED.files().filter(|f| f.path().extension().is_some_and(|e| e == "toml")).filter_map(stem).collect()

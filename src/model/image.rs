@@ -92,4 +92,8 @@ pub struct InstalledPackage {
     pub version: String,
     /// Architecture, in the distro's own word.
     pub arch: String,
+    /// The sha256 of the package file, as the distro's index names it; `None` where nobody could tell when the image was
+    /// looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
 }

@@ -29,7 +29,8 @@ pub use lint::LintLevel;
 pub use outcome::Outcome;
 pub use reason::{FailReason, InfraReason};
 pub use record::{
-    EngineRecord, LogRef, RunRecord, SourceRecord, StageRecord, StepRecord, TargetRecord, ToolRecord,
+    EngineRecord, LockRecord, LogRef, RunRecord, SourceRecord, StageRecord, StepRecord, TargetRecord,
+    ToolRecord,
 };
 pub use reproducibility::{DifferenceCause, NotVaried, Reproducibility, Unreproducible};
 pub use run_id::{RunId, RunIdParseError};

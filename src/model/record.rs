@@ -21,6 +21,9 @@ pub struct RunRecord {
     pub pipeline: String,
     /// The digest of the pipeline file's bytes.
     pub pipeline_digest: Digest,
+    /// The lock that the run was held to; `None` if it was held to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockRecord>,
     /// What was built.
     pub source: SourceRecord,
     /// The program that ran.
@@ -41,6 +44,15 @@ pub struct RunRecord {
     pub warnings: Vec<String>,
     /// The outcome of the whole.
     pub outcome: Outcome,
+}
+
+/// The lock of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockRecord {
+    /// The file, as it was named.
+    pub file: String,
+    /// The digest of its bytes.
+    pub digest: Digest,
 }
 
 /// The source of a run.

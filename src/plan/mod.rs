@@ -7,6 +7,7 @@
 mod dependencies;
 mod experiments;
 mod keys;
+mod locked;
 mod target;
 
 pub use dependencies::declared_dependencies;
@@ -15,4 +16,5 @@ pub use keys::{
     BuildInputs, PrepareInputs, VerifyInputs, base_key, build_key, builder_key, deps_key, init_key, kit_key,
     lint_key, prepare_key, provided_key, verify_key,
 };
+pub use locked::{LockNeed, locked_images};
 pub use target::{Commit, Packaging, PlanError, TargetPlan, TargetVersion, plan_target};

@@ -13,9 +13,13 @@ pub fn image_sbom(record: &RunRecord, image: &ImageRecord) -> Value {
         .iter()
         .map(|package| {
             let purl = purl::of_installed(format, &image.builder, package);
-            json!({
+            let mut component = json!({
                 "type": "library", "bom-ref": purl, "name": package.name, "version": package.version, "purl": purl,
-            })
+            });
+            if let Some(digest) = &package.sha256 {
+                component["hashes"] = json!([{ "alg": "SHA-256", "content": digest.hex() }]);
+            }
+            component
         })
         .collect();
     document(

@@ -57,6 +57,7 @@ pub fn statement(record: &RunRecord, files: &[RunFile]) -> Value {
                     "targets": targets.keys().collect::<Vec<_>>(),
                 },
                 "internalParameters": {
+                    "lock": record.lock.as_ref().map(|lock| json!({ "name": lock.file, "digest": sha256(&lock.digest) })),
                     "tool": record.tool, "engine": record.engine, "targets": targets,
                     "SOURCE_DATE_EPOCH": record.source.epoch,
                 },
@@ -81,7 +82,7 @@ fn dependencies(record: &RunRecord, files: &[RunFile]) -> Vec<Value> {
         "digest": { "gitCommit": record.source.commit },
         "name": "commit",
     })];
-    let inputs = [FileRole::Source, FileRole::Pipeline, FileRole::Builder];
+    let inputs = [FileRole::Source, FileRole::Pipeline, FileRole::Lock, FileRole::Builder];
     all.extend(files.iter().filter(|file| inputs.contains(&file.role)).map(resource));
     for image in &record.images {
         let layers: Vec<String> = image.layers.iter().map(Digest::to_string).collect();
@@ -92,17 +93,21 @@ fn dependencies(record: &RunRecord, files: &[RunFile]) -> Vec<Value> {
             "annotations": { "role": image.role, "builder": image.builder, "layers": layers },
         }));
     }
-    // Each package once, with the images that have it.
-    let mut packages: BTreeMap<String, BTreeSet<&Digest>> = BTreeMap::new();
+    // Each package file once, with the images that have it installed.
+    let mut packages: BTreeMap<(String, Option<&Digest>), BTreeSet<&Digest>> = BTreeMap::new();
     for image in &record.images {
         for package in &image.packages {
             let purl = purl::of_installed(format_of(record, image), &image.builder, package);
-            packages.entry(purl).or_default().insert(&image.id);
+            packages.entry((purl, package.sha256.as_ref())).or_default().insert(&image.id);
         }
     }
-    all.extend(packages.into_iter().map(|(purl, images)| {
+    all.extend(packages.into_iter().map(|((purl, digest), images)| {
         let images: Vec<String> = images.into_iter().map(Digest::short).collect();
-        json!({ "uri": purl, "annotations": { "images": images } })
+        let mut dependency = json!({ "uri": purl, "annotations": { "images": images } });
+        if let Some(digest) = digest {
+            dependency["digest"] = sha256(digest);
+        }
+        dependency
     }));
     all
 }

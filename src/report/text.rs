@@ -39,6 +39,9 @@ pub fn summary(record: &RunRecord, tails: &Tails) -> String {
         record.id,
         duration(record.duration_ms)
     );
+    if let Some(lock) = &record.lock {
+        let _ = writeln!(out, "locked by {} ({})", lock.file, lock.digest.short());
+    }
     for stage in record.shared.iter().filter(|stage| !stage.outcome.passed()) {
         failure(&mut out, "shared", &stage.outcome, Some(stage), tails);
     }

@@ -7,6 +7,8 @@ mod doctor;
 mod error;
 mod files;
 mod folders;
+mod images;
+mod locked;
 mod prepared;
 mod preview;
 mod previous;
@@ -15,6 +17,7 @@ mod reproduce;
 mod request;
 mod source;
 mod target;
+mod update;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,15 +34,17 @@ pub use folders::{Folders, Swept, sweep};
 pub use preview::{Preview, TargetPreview, preview};
 pub use replay::{Replay, ReplayRequest, ReplayedArtifact, ReplayedTarget, replay};
 pub use request::{CheckReproducible, Request};
+pub use update::{Updated, sharing_builders, update};
 
 use crate::archive::Archive;
 use crate::engine::{Engine, EngineInfo};
 use crate::model::{
-    EngineRecord, Event, InfraReason, Outcome, RunId, RunRecord, Stage, TargetRecord, ToolRecord,
+    EngineRecord, Event, InfraReason, LockRecord, Outcome, RunId, RunRecord, Stage, TargetRecord, ToolRecord,
 };
 use crate::sandbox::reap;
 use crate::stage::{
-    BaseChoice, Contents, ImageStore, MirrorLists, PackageLists, Recorder, Reporter, Workshop, archive,
+    BaseChoice, Contents, ImagePolicy, ImageStore, MirrorLists, PackageLists, Recorder, Reporter, Workshop,
+    archive,
 };
 
 /// Runs a pipeline. The result says what happened, also when nothing was built; an error means that no run began.
@@ -52,7 +57,7 @@ pub async fn execute(
     let start = Instant::now();
     let engine = request.engine.info().await?;
     let scratch = request.folders.scratch()?;
-    let shop = open_shop(&request, started, scratch.path(), Reporter::new(events), cancel)?;
+    let mut shop = open_shop(&request, started, scratch.path(), Reporter::new(events), cancel)?;
     clean_up_after(&request.folders, &shop).await?;
 
     let source = source::source(&shop, &request).await?;
@@ -74,13 +79,22 @@ pub async fn execute(
     recorder.doing(&format!("export {:.12}", source.record.commit));
     let source_stage = recorder.finish(Outcome::Passed);
 
+    let mut resolved = BTreeMap::new();
+    if let Some(file) = &request.lock {
+        match locked::check(&shop, &request, &source, &file.lock).await {
+            Ok(images) => shop.policy = ImagePolicy::Locked(images),
+            Err(wrong) => resolved = locked::refuse(&request, &wrong),
+        }
+    }
     let prepared = prepared::SharedPrepare::new(&shop, &request, &source.tree)?;
+    if matches!(shop.policy, ImagePolicy::Locked(_)) {
+        resolved = locked::resolve_all(&shop, &request, &source, &prepared).await;
+    }
     let permits = tokio::sync::Semaphore::new(request.jobs.max(1));
-    let runs = request
-        .pipeline
-        .targets
-        .iter()
-        .map(|section| target::run(&shop, &request, &source, section, &prepared, &permits));
+    let runs = request.pipeline.targets.iter().map(|section| {
+        let resolved = resolved.get(&section.name).cloned();
+        target::run(&shop, &request, &source, section, &prepared, &permits, resolved)
+    });
     let finished = futures_util::future::join_all(runs).await;
 
     let mut shared = vec![source_stage];
@@ -101,6 +115,10 @@ pub async fn execute(
         package: request.pipeline.name.clone(),
         pipeline: request.file.path.display().to_string(),
         pipeline_digest: crate::model::Digest::of(&request.file.text),
+        lock: request.lock.as_ref().map(|lock| LockRecord {
+            file: lock.path.display().to_string(),
+            digest: crate::model::Digest::of(&lock.text),
+        }),
         source: source.record.clone(),
         tool: ToolRecord { name: "packhold".into(), version: env!("CARGO_PKG_VERSION").into() },
         engine: engine_record(engine),
@@ -148,6 +166,7 @@ fn open_shop_for(
         engine,
         archive,
         images: ImageStore::default(),
+        policy: ImagePolicy::default(),
         lists: MirrorLists::default(),
         package_lists: PackageLists::in_folder(folders.package_lists()),
         base,
@@ -206,8 +225,9 @@ async fn store(
     }
     let pipeline = ("pipeline.toml".to_owned(), request.file.text.clone().into_bytes());
     let receipt_key = request.receipt_key.clone();
-    let contents =
-        Contents { source: source.tree.tar.clone(), pipeline, builders, artifacts, images, receipt_key };
+    let lock = request.lock.as_ref().map(|lock| lock.text.clone().into_bytes());
+    let source = source.tree.tar.clone();
+    let contents = Contents { source, pipeline, lock, builders, artifacts, images, receipt_key };
     let mut recorder = Recorder::start(shop, None, Stage::Archive);
     let outcome = match archive(shop, &mut recorder, record, contents).await {
         Ok(_) => Outcome::Passed,

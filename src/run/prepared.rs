@@ -49,6 +49,12 @@ impl<'a> SharedPrepare<'a> {
         inner.inputs().await.map(|(_, key)| Some(key)).map_err(skipped)
     }
 
+    /// The images that the stage runs in; `None` if the pipeline has no such stage.
+    pub async fn images(&self) -> StageResult<Option<TargetImages>> {
+        let Some(inner) = &self.inner else { return Ok(None) };
+        inner.inputs().await.map(|(images, _)| Some(images))
+    }
+
     /// What the stage made; `None` if the pipeline has no such stage.
     pub async fn outputs(&self) -> StageResult<Option<Prepared>> {
         let Some(inner) = &self.inner else { return Ok(None) };

@@ -1,10 +1,12 @@
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{Request, RunError, builder_of, open_shop, source};
-use crate::model::{SourceRecord, TargetName};
+use super::{Request, RunError, builder_of, locked, open_shop, source};
+use crate::model::{Outcome, SourceRecord, TargetName};
 use crate::plan::plan_target;
-use crate::stage::{Foreseen, Reporter, foresee};
+use crate::stage::{Foreseen, ImagePolicy, Reporter, foresee};
 
 /// What a run would do, and why.
 #[derive(Clone, Debug)]
@@ -31,14 +33,29 @@ pub async fn preview(request: Request, cancel: CancellationToken) -> Result<Prev
     request.engine.info().await?;
     let scratch = request.folders.scratch()?;
     let (events, _nobody) = tokio::sync::mpsc::unbounded_channel();
-    let shop = open_shop(&request, Timestamp::now(), scratch.path(), Reporter::new(events), cancel)?;
+    let mut shop = open_shop(&request, Timestamp::now(), scratch.path(), Reporter::new(events), cancel)?;
     let found = source::source(&shop, &request).await?;
+    let mut wrong = BTreeMap::new();
+    if let Some(file) = &request.lock {
+        match locked::check(&shop, &request, &found, &file.lock).await {
+            Ok(images) => shop.policy = ImagePolicy::Locked(images),
+            Err(outcomes) => wrong = locked::refuse(&request, &outcomes),
+        }
+    }
     let mut targets = Vec::new();
     for (section, packaging) in request.pipeline.targets.iter().zip(&found.packaging) {
         let builder = builder_of(&request, &section.name.builder)?;
         let plan = plan_target(&request.pipeline.name, section, builder, &found.tree.commit, packaging);
         let (version, steps) = match plan {
             Err(error) => (String::new(), Err((error.message, error.hint))),
+            Ok(plan) if wrong.contains_key(&section.name) => {
+                let outcome = wrong.get(&section.name).and_then(|resolved| resolved.images.clone().err());
+                let words = |outcome: Outcome| {
+                    let hint = outcome.hint().unwrap_or("see what is wrong with the others").to_owned();
+                    (outcome.message().unwrap_or_default().to_owned(), hint)
+                };
+                (plan.version.full.clone(), Err(outcome.map(words).unwrap_or_default()))
+            }
             Ok(plan) => {
                 let shared = request.pipeline.prepare.is_some();
                 let steps = foresee(&shop, &plan, &found.tree, shared).await;

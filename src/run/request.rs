@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::Folders;
 use crate::archive::Archive;
-use crate::config::{Builders, Pipeline, PipelineFile};
+use crate::config::{Builders, LockFile, Pipeline, PipelineFile};
 use crate::engine::Engine;
 use crate::provenance::ReceiptKey;
 use crate::stage::BaseChoice;
@@ -13,6 +13,8 @@ pub struct Request {
     pub pipeline: Pipeline,
     /// The file that it was read from.
     pub file: PipelineFile,
+    /// The lock whose images alone may be built in.
+    pub lock: Option<LockFile>,
     /// The builders that can be named.
     pub builders: Builders,
     /// The repository, where the user names another one than the pipeline does.

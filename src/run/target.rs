@@ -5,17 +5,18 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
+use super::images::{Resolved, plan, resolve};
 use super::prepared::SharedPrepare;
 use super::previous::{files, previous};
 use super::reproduce::{Again, reproduce};
 use super::source::Source;
-use super::{Request, RunError, builder_of};
+use super::{Request, builder_of};
 use crate::config::{Builder, TargetSection, VerifySection};
 use crate::model::{Digest, InfraReason, Outcome, Reproducibility, Stage, TargetRecord};
-use crate::plan::{BuildInputs, TargetPlan, VerifyInputs, build_key, plan_target, verify_key};
+use crate::plan::{BuildInputs, TargetPlan, VerifyInputs, build_key, verify_key};
 use crate::stage::{
-    Built, Conditions, DepsRequest, Recorder, StageResult, TargetImages, Verified, VerifyRequest, Workshop,
-    build, deps, environment, reuse_build, reuse_verify, verify,
+    Built, Conditions, Recorder, StageResult, TargetImages, Verified, VerifyRequest, Workshop, build,
+    environment, reuse_build, reuse_verify, verify,
 };
 use crate::support::Hint;
 
@@ -27,12 +28,13 @@ pub(super) async fn run(
     section: &TargetSection,
     prepared: &SharedPrepare<'_>,
     permits: &Semaphore,
+    resolved: Option<Resolved>,
 ) -> (TargetRecord, Option<PathBuf>) {
     let mut record = TargetRecord::of(section.name.clone());
     let mut folder = None;
     let _permit = permits.acquire().await;
     let mut work =
-        Work { shop, request, source, prepared, permits, record: &mut record, folder: &mut folder };
+        Work { shop, request, source, prepared, permits, resolved, record: &mut record, folder: &mut folder };
     // A defect of ours in one target must not take the others along.
     let ended = AssertUnwindSafe(work.all(section)).catch_unwind().await;
     record.outcome = match ended {
@@ -54,15 +56,27 @@ struct Work<'a> {
     source: &'a Source,
     prepared: &'a SharedPrepare<'a>,
     permits: &'a Semaphore,
+    /// Where the images were found or made before any target was built.
+    resolved: Option<Resolved>,
     record: &'a mut TargetRecord,
     folder: &'a mut Option<PathBuf>,
 }
 
 impl Work<'_> {
     async fn all(&mut self, section: &TargetSection) -> StageResult<()> {
-        let plan = self.plan(section)?;
-        self.record.package_version.clone_from(&plan.version.full);
-        let images = self.deps(&plan).await?;
+        let resolved = match self.resolved.take() {
+            Some(resolved) => resolved,
+            None => resolve(self.shop, self.request, self.source, section).await,
+        };
+        if let Some(plan) = &resolved.plan {
+            self.record.package_version.clone_from(&plan.version.full);
+        }
+        self.record.stages.extend(resolved.stage);
+        let images = resolved.images?;
+        let plan = match resolved.plan {
+            Some(plan) => plan,
+            None => plan(self.request, self.source, section)?,
+        };
         self.record.images = vec![images.base.id, images.builder.id, images.deps.id];
         let built = self.build(&plan, &images).await?;
         self.record.artifacts.clone_from(&built.artifacts);
@@ -93,16 +107,6 @@ impl Work<'_> {
         self.finish(recorder, result)
     }
 
-    fn plan(&self, section: &TargetSection) -> StageResult<TargetPlan> {
-        let broken = |message: String, hint: String| Outcome::Broken { message, hint };
-        let builder = builder_of(self.request, &section.name.builder)
-            .map_err(|error: RunError| broken(error.to_string(), error.hint()))?;
-        let at = self.request.pipeline.targets.iter().position(|target| target.name == section.name);
-        let packaging = at.map(|at| self.source.packaging[at].clone()).unwrap_or_default();
-        plan_target(&self.request.pipeline.name, section, builder, &self.source.tree.commit, &packaging)
-            .map_err(|error| broken(error.message, error.hint))
-    }
-
     fn finish<T>(&mut self, recorder: Recorder, result: StageResult<T>) -> StageResult<T> {
         let outcome = match &result {
             Ok(_) => Outcome::Passed,
@@ -110,25 +114,6 @@ impl Work<'_> {
         };
         self.record.stages.push(recorder.finish(outcome));
         result
-    }
-
-    async fn deps(&mut self, plan: &TargetPlan) -> StageResult<TargetImages> {
-        let mut recorder = Recorder::start(self.shop, Some(&plan.section.name), Stage::Deps);
-        // deps.sh looks for a template NAME.in beside the name of the spec file.
-        let packaging = match plan.section.name.format {
-            crate::model::Format::Deb => "",
-            crate::model::Format::Rpm => plan.section.packaging.rsplit('/').next().unwrap_or_default(),
-        };
-        let request = DepsRequest {
-            builder: &plan.builder,
-            declared: &plan.declared,
-            own: &plan.section.deps,
-            files: &plan.deps_files,
-            packaging,
-            plan: Some(plan),
-        };
-        let result = deps(self.shop, &mut recorder, request).await;
-        self.finish(recorder, result)
     }
 
     async fn build(&mut self, plan: &TargetPlan, images: &TargetImages) -> StageResult<Built> {

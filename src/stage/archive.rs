@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::streams::{blocking, read};
 use super::{Recorder, StageResult, Workshop, infrastructure};
 use crate::archive::{Archive, ArchiveError, FileRole, RunFile};
-use crate::model::{Artifact, ArtifactKind, Digest, ImageRecord, RunRecord, TargetName};
+use crate::model::{Artifact, ArtifactKind, Digest, ImageRecord, ImageRole, RunRecord, TargetName};
 use crate::provenance::{Envelope, RECEIPT, ReceiptKey, SIGNATURES, image_sbom, package_sbom, statement};
 use crate::support::fs::PathContext;
 
@@ -17,6 +17,8 @@ pub struct Contents {
     pub source: PathBuf,
     /// The pipeline file: name and bytes.
     pub pipeline: (String, Vec<u8>),
+    /// The lock file, if the run was held to one.
+    pub lock: Option<Vec<u8>>,
     /// The builders' files that were used: path → bytes.
     pub builders: BTreeMap<String, Vec<u8>>,
     /// Target → the folder that holds its artifacts, where they are new.
@@ -66,6 +68,9 @@ pub async fn archive(
         }
         let (name, text) = &contents.pipeline;
         file(name, FileRole::Pipeline, None, archive.put_bytes(text)?);
+        if let Some(lock) = &contents.lock {
+            file("pipeline.lock", FileRole::Lock, None, archive.put_bytes(lock)?);
+        }
         for (path, bytes) in &contents.builders {
             file(path, FileRole::Builder, None, archive.put_bytes(bytes)?);
         }
@@ -82,6 +87,21 @@ pub async fn archive(
     })
     .await
     .map_err(|e| infrastructure(stage, &e))
+}
+
+/// Stores images by themselves; the next prune removes what no run has used until then.
+pub async fn keep_images(
+    shop: &Workshop,
+    recorder: &mut Recorder,
+    images: &[ImageRecord],
+) -> StageResult<()> {
+    let stage = recorder.stage();
+    for image in images.iter().filter(|image| image.role != ImageRole::Verify) {
+        store_image(shop, recorder, image).await?;
+        let (archive, image) = (shop.archive.clone(), image.clone());
+        blocking(move || archive.add_image(&image)).await.map_err(|e| infrastructure(stage, &e))?;
+    }
+    Ok(())
 }
 
 /// Stores the receipt and the bills of materials, if there is anything of which they could speak.
@@ -148,7 +168,7 @@ fn media_type(name: &str, role: FileRole) -> &'static str {
         (FileRole::Artifact, "deb" | "ddeb" | "udeb") => "application/vnd.debian.binary-package",
         (FileRole::Artifact, "rpm") => "application/x-rpm",
         (FileRole::Artifact, "changes" | "buildinfo" | "dsc") => "text/plain",
-        (FileRole::Pipeline | FileRole::Builder, "toml") => "application/toml",
+        (FileRole::Lock, _) | (FileRole::Pipeline | FileRole::Builder, "toml") => "application/toml",
         (FileRole::Builder, "sh") => "application/x-sh",
         // Logs are bytes: what printed them may have meant any encoding.
         _ => "application/octet-stream",

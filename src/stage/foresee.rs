@@ -32,12 +32,18 @@ pub async fn foresee(
                        key,
                        how: &str|
            -> Result<Option<Digest>, Box<dyn Infrastructure>> {
-        let found = peek(shop, Wanted { builder, role, key }).await?;
-        match &found {
-            Some((id, place)) => {
-                foreseen.say(&format!("{role} image"), false, format!("{} is {place}", id.short()))
+        let wanted = Wanted { builder, role, key };
+        let found = peek(shop, wanted).await?;
+        let what = format!("{role} image");
+        match (&found, shop.policy.identity(wanted)) {
+            (Some((id, place)), _) => foreseen.say(&what, false, format!("{} is {place}", id.short())),
+            (None, None) => foreseen.say(&what, true, how),
+            (None, Some(id)) => {
+                let why = format!("{how}; it is taken only as the locked {}", id.short());
+                foreseen.say(&what, true, why);
+                // What follows from it is looked up as if it were there.
+                return Ok(Some(id));
             }
-            None => foreseen.say(&format!("{role} image"), true, how),
         }
         Ok(found.map(|(id, _)| id))
     };

@@ -1,15 +1,16 @@
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::diagnose::Infrastructure;
 use super::environment::{container_limits, put_scripts, script, watch};
 use super::mirror_lists::put_lists;
 use super::streams::{blocking, written};
-use super::{Recorder, StageResult, Workshop, infrastructure};
+use super::{ImagePolicy, Recorder, StageResult, Workshop, infrastructure};
 use crate::archive::Archive;
 use crate::config::{Builder, StageLimits};
-use crate::engine::{CommitSpec, Engine, EngineError, Found, ImageInfo, ImageSource, Query};
-use crate::model::{Digest, ImageRecord, ImageRole, InstalledPackage, Origin};
+use crate::engine::{CommitSpec, Engine, EngineError, Found, ImageInfo, ImageSource, Object, Query};
+use crate::model::{Digest, ImageRecord, ImageRole, InstalledPackage, Origin, Stage};
 use crate::sandbox::{Privileges, Sandbox, SandboxSpec, scope};
 
 /// The labels that an image of ours carries in the engine's store.
@@ -25,6 +26,7 @@ const LONGEST_LIST: usize = 16 << 20;
 pub struct ImageStore {
     known: Mutex<HashMap<Digest, ImageRecord>>,
     locks: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    refused: AtomicBool,
 }
 
 impl ImageStore {
@@ -34,6 +36,11 @@ impl ImageStore {
         let mut all: Vec<ImageRecord> = known.values().cloned().collect();
         all.sort_by(|a, b| (&a.builder, a.role, a.id).cmp(&(&b.builder, b.role, b.id)));
         all
+    }
+
+    /// Whether an image was made that a lock does not allow.
+    pub fn refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Held while an image is looked up and made.
@@ -65,6 +72,15 @@ impl Wanted<'_> {
         format!("packhold/{}:{}", self.role, &self.key.hex()[..32])
     }
 
+    /// The name under which it is made or loaded here. A locked one has a name of its own, so that neither an update takes it
+    /// away nor it takes the place of a newer one.
+    pub fn own_tag(&self, shop: &Workshop) -> String {
+        match shop.policy.identity(*self) {
+            Some(id) => format!("{}-{}", self.tag(), id.short()),
+            None => self.tag(),
+        }
+    }
+
     /// The name of a container that makes it.
     pub fn container(&self) -> String {
         format!("{}-{}", self.builder.name, self.role)
@@ -81,6 +97,9 @@ pub(super) async fn look_up(
     if let Some(record) = shop.images.recall(wanted.key) {
         return Ok(Some(record));
     }
+    if matches!(shop.policy, ImagePolicy::Anew) && wanted.role != ImageRole::Verify {
+        return Ok(None);
+    }
     let (in_engine, archived) =
         find(shop, wanted).await.map_err(|e| infrastructure(recorder.stage(), e.as_ref()))?;
     let record = match (in_engine, archived) {
@@ -89,7 +108,7 @@ pub(super) async fn look_up(
         }
         (Some(image), _) => {
             let origin = origin_of(&image, wanted.builder);
-            let packages = list_packages(shop, recorder, wanted, &image).await?;
+            let packages = list_packages(shop, recorder, wanted, &image, false).await?;
             record_of(wanted, &image, origin, "engine", packages)
         }
         (None, Some(record)) => ImageRecord { obtained: "archive".into(), ..record },
@@ -105,12 +124,21 @@ type Places = (Option<ImageInfo>, Option<ImageRecord>);
 /// What the engine's store and the archive have under a key.
 async fn find(shop: &Workshop, wanted: Wanted<'_>) -> Result<Places, Box<dyn Infrastructure>> {
     let (archive, key) = (shop.archive.clone(), wanted.key);
-    let archived = blocking(move || archived_image(&archive, key)).await?;
-    let found = shop.engine.find(&Query::ImageNamed(wanted.tag())).await?;
-    let in_engine = found.into_iter().find_map(|found| match found {
-        Found::Image(image) => Some(image),
-        Found::Container { .. } => None,
-    });
+    let locked = shop.policy.identity(wanted);
+    let archived = blocking(move || archived_image(&archive, key, locked)).await?;
+    let mut in_engine = None;
+    for tag in [wanted.own_tag(shop), wanted.tag()] {
+        // By a name that only we give, and never by the identity alone: that may be anybody's image.
+        let found = shop.engine.find(&Query::ImageNamed(tag)).await?;
+        let image = found.into_iter().find_map(|found| match found {
+            Found::Image(image) => Some(image),
+            Found::Container { .. } => None,
+        });
+        in_engine = image.filter(|image| locked.is_none_or(|id| id == image.id));
+        if in_engine.is_some() || locked.is_none() {
+            break;
+        }
+    }
     Ok((in_engine, archived))
 }
 
@@ -130,8 +158,12 @@ pub(super) async fn peek(
 fn archived_image(
     archive: &Archive,
     key: Digest,
+    locked: Option<Digest>,
 ) -> Result<Option<ImageRecord>, crate::archive::ArchiveError> {
-    let record = archive.find_image(&key)?;
+    let record = match locked {
+        None => archive.find_image(&key)?,
+        Some(id) => archive.find_image_with(&key, &id)?,
+    };
     Ok(record.filter(|record| archive.image(&record.id).is_ok()))
 }
 
@@ -154,7 +186,7 @@ pub(super) async fn ensure_loaded(
     crate::stage::streams::blocking(move || archive.keep_image(&id))
         .await
         .map_err(|e| infrastructure(stage, &e))?;
-    load(shop, record.id, &wanted.tag()).await.map_err(|e| infrastructure(stage, &e))?;
+    load(shop, record.id, &wanted.own_tag(shop)).await.map_err(|e| infrastructure(stage, &e))?;
     Ok(())
 }
 
@@ -216,17 +248,20 @@ pub(super) fn record_of(
     }
 }
 
-/// Asks an image what is installed in it.
+/// Asks an image what is installed in it. For one that has just been obtained the mirror's lists are fetched, which name the
+/// files of its packages; for one that is found again that would cost more than it tells.
 pub(super) async fn list_packages(
     shop: &Workshop,
     recorder: &mut Recorder,
     wanted: Wanted<'_>,
     image: &ImageInfo,
+    obtained_now: bool,
 ) -> StageResult<Vec<InstalledPackage>> {
-    if let Some(known) = shop.package_lists.get(image.id, wanted.builder) {
+    let known = shop.package_lists.get(image.id, wanted.builder);
+    if let Some(known) = known.filter(|known| !obtained_now || known.iter().any(|p| p.sha256.is_some())) {
         return Ok(known);
     }
-    let listed = list_anew(shop, recorder, wanted, image.id).await?;
+    let listed = list_anew(shop, recorder, wanted, image.id, obtained_now).await?;
     shop.package_lists.keep(image.id, wanted.builder, &listed);
     Ok(listed)
 }
@@ -237,21 +272,28 @@ pub(super) async fn list_anew(
     recorder: &mut Recorder,
     wanted: Wanted<'_>,
     image: Digest,
+    obtained_now: bool,
 ) -> StageResult<Vec<InstalledPackage>> {
     let spec = install_spec(shop, &wanted.container(), image);
     let stage = recorder.stage();
     scope(&shop.engine, spec, &shop.cancel, |sandbox| async move {
         put_scripts(&sandbox, wanted.builder).await.map_err(|e| infrastructure(stage, &e))?;
-        packages_in(recorder, &sandbox, wanted.builder).await
+        if obtained_now {
+            put_lists(shop, recorder, wanted.builder, image, &sandbox).await?;
+        }
+        packages_in(recorder, &sandbox, wanted.builder, &[]).await
     })
     .await
     .map_err(|e| infrastructure(stage, &e))?
 }
 
+/// What `packages.sh` says; `below` is what is known of the image that this one is made of, whose packages the mirror may not
+/// list any more.
 async fn packages_in(
     recorder: &mut Recorder,
     sandbox: &Sandbox,
     builder: &Builder,
+    below: &[InstalledPackage],
 ) -> StageResult<Vec<InstalledPackage>> {
     let command = script(builder, "packages.sh", &[], BTreeMap::new());
     let mut list = Vec::new();
@@ -269,20 +311,39 @@ async fn packages_in(
         recorder.write_line(&String::from_utf8_lossy(&list))?;
         return Err(super::userland::builder_failed(recorder, builder, "packages.sh"));
     }
-    let text = String::from_utf8_lossy(&list);
-    let mut packages: Vec<InstalledPackage> = text
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split('\t');
-            Some(InstalledPackage {
-                name: fields.next()?.to_owned(),
-                version: fields.next()?.to_owned(),
-                arch: fields.next().unwrap_or_default().to_owned(),
-            })
-        })
-        .collect();
+    let Some(mut packages) = parse_packages(&String::from_utf8_lossy(&list)) else {
+        recorder.write_line(&String::from_utf8_lossy(&list))?;
+        return Err(super::userland::builder_failed(recorder, builder, "packages.sh"));
+    };
+    for package in &mut packages {
+        let same = |known: &&InstalledPackage| {
+            (&known.name, &known.version, &known.arch) == (&package.name, &package.version, &package.arch)
+        };
+        // What was installed is what was listed then.
+        if let Some(sha256) = below.iter().find(same).and_then(|known| known.sha256) {
+            package.sha256 = Some(sha256);
+        }
+    }
     packages.sort();
     Ok(packages)
+}
+
+/// Lines of `packages.sh` (builders/README.md); `None` if one is none. They come out of a container, and are shown to people.
+fn parse_packages(text: &str) -> Option<Vec<InstalledPackage>> {
+    let line = |line: &str| {
+        if !line.chars().all(|c| c.is_ascii_graphic() || c == '\t') {
+            return None;
+        }
+        let mut fields = line.split('\t');
+        Some(InstalledPackage {
+            name: fields.next()?.to_owned(),
+            version: fields.next()?.to_owned(),
+            arch: fields.next().unwrap_or_default().to_owned(),
+            sha256: fields.next().and_then(|hex| Digest::from_hex(hex).ok()),
+        })
+    };
+    // A line without a tab is what a tool said besides.
+    text.lines().filter(|line| line.contains('\t')).map(line).collect()
 }
 
 /// A sandbox that installs packages into an image.
@@ -321,7 +382,7 @@ where
             put_lists(shop, recorder, wanted.builder, from.id, &sandbox).await?;
             let (recorder, worked) = work(recorder, sandbox.clone()).await;
             worked?;
-            let packages = packages_in(recorder, &sandbox, wanted.builder).await?;
+            let packages = packages_in(recorder, &sandbox, wanted.builder, &from.packages).await?;
             // The scripts are inputs, not contents: an image must not differ because another script differs.
             let own = ["/packhold", super::environment::PACKAGING];
             let mut tidy = script(wanted.builder, "tidy.sh", &own, BTreeMap::new());
@@ -331,7 +392,7 @@ where
             recorder.must(&sandbox, "tidy up", &tidy, &watch(&StageLimits::default())).await?;
             recorder.doing(&format!("store the {} image", wanted.role));
             let commit = CommitSpec {
-                tag: wanted.tag(),
+                tag: wanted.own_tag(shop),
                 labels: labels(wanted, &Origin::Built { from: from.id }),
                 comment: format!("packhold: {} image of {}", wanted.role, wanted.builder.name),
             };
@@ -343,6 +404,23 @@ where
     .map_err(infra)??;
     shop.package_lists.keep(image.id, wanted.builder, &packages);
     let record = record_of(wanted, &image, origin, "built", packages);
+    accept(shop, stage, wanted, record, &from.packages).await
+}
+
+/// Takes an image that was made, unless a lock wants another identity: then its name goes again.
+pub(super) async fn accept(
+    shop: &Workshop,
+    stage: Stage,
+    wanted: Wanted<'_>,
+    record: ImageRecord,
+    below: &[InstalledPackage],
+) -> StageResult<ImageRecord> {
+    if shop.policy.identity(wanted).is_some_and(|id| id != record.id) {
+        let made = Object::ImageTag(wanted.own_tag(shop));
+        shop.engine.remove(&made).await.map_err(|e| infrastructure(stage, &e))?;
+        shop.images.refused.store(true, Ordering::Relaxed);
+        return Err(shop.policy.refusal(&record, below));
+    }
     shop.images.remember(&record);
     Ok(record)
 }

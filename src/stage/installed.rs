@@ -12,5 +12,5 @@ pub async fn installed(
 ) -> StageResult<Vec<InstalledPackage>> {
     let wanted = Wanted { builder, role: image.role, key: image.key };
     ensure_loaded(shop, recorder, wanted, image).await?;
-    list_anew(shop, recorder, wanted, image.id).await
+    list_anew(shop, recorder, wanted, image.id, false).await
 }

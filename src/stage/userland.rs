@@ -1,14 +1,14 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use super::environment::{script, watch};
 use super::image_store::{
-    Wanted, derive, ensure_loaded, labels, list_packages, load, look_up, pulled_origin, record_of,
+    Wanted, accept, derive, ensure_loaded, labels, list_packages, load, look_up, pulled_origin, record_of,
 };
 use super::streams::blocking;
-use super::{Recorder, StageResult, Workshop, diagnose, infrastructure};
+use super::{ImagePolicy, Recorder, StageResult, Workshop, diagnose, infrastructure};
 use crate::archive::RootfsSpec;
 use crate::config::{Bootstrap, Builder, StageLimits};
 use crate::engine::{ImageInfo, ImageSource};
@@ -124,11 +124,15 @@ async fn userland(shop: &Workshop, recorder: &mut Recorder, builder: &Builder) -
     }
     let mut tried = Vec::new();
     let mut attempts = 0;
-    let known = known_digest(shop, wanted.key).await;
+    // What a name stands for today is what an update asks for.
+    let known = match shop.policy {
+        ImagePolicy::Anew => None,
+        _ => known_digest(shop, wanted.key).await,
+    };
     if let Some(reference) = reference(shop, builder, known) {
         attempts += 1;
         recorder.doing(&format!("pull {reference}"));
-        let tag = wanted.tag();
+        let tag = wanted.own_tag(shop);
         let pulled = tokio::select! {
             pulled = shop.engine.load(ImageSource::Registry(reference.clone()), &tag) => pulled,
             () = shop.cancel.cancelled() => return Err(interrupted(recorder)),
@@ -229,20 +233,26 @@ async fn listed(
     origin: Origin,
     obtained: &str,
 ) -> StageResult<ImageRecord> {
-    let packages = list_packages(shop, recorder, wanted, image).await?;
+    let packages = list_packages(shop, recorder, wanted, image, true).await?;
     let record = record_of(wanted, image, origin, obtained, packages);
-    shop.images.remember(&record);
-    Ok(record)
+    accept(shop, recorder.stage(), wanted, record, &[]).await
 }
 
-async fn from_tar(
-    shop: &Workshop,
-    recorder: &mut Recorder,
-    builder: &Builder,
-    path: PathBuf,
-) -> StageResult<ImageRecord> {
-    let file = path.clone();
-    let digest = blocking(move || {
+fn tar_key(digest: Digest) -> Digest {
+    Digest::of(format!("tar:{digest}"))
+}
+
+/// The key of a builder's userland, as the user wants it to be obtained.
+pub async fn userland_key(shop: &Workshop, builder: &Builder) -> StageResult<Digest> {
+    match shop.base.tars.get(&builder.name) {
+        Some(path) => Ok(tar_key(tar_digest(builder, path).await?)),
+        None => Ok(builder.base.key()),
+    }
+}
+
+async fn tar_digest(builder: &Builder, path: &Path) -> StageResult<Digest> {
+    let file = path.to_owned();
+    blocking(move || {
         let mut hasher = Hasher::new();
         std::io::copy(&mut std::fs::File::open(file)?, &mut hasher)?;
         Ok::<_, std::io::Error>(hasher.finish().0)
@@ -251,8 +261,17 @@ async fn from_tar(
     .map_err(|error| Outcome::Broken {
         message: format!("cannot read the root file system {}: {error}", path.display()),
         hint: format!("check the file given with --base-tar {}=FILE", builder.name),
-    })?;
-    let wanted = Wanted { builder, role: ImageRole::Base, key: Digest::of(format!("tar:{digest}")) };
+    })
+}
+
+async fn from_tar(
+    shop: &Workshop,
+    recorder: &mut Recorder,
+    builder: &Builder,
+    path: PathBuf,
+) -> StageResult<ImageRecord> {
+    let digest = tar_digest(builder, &path).await?;
+    let wanted = Wanted { builder, role: ImageRole::Base, key: tar_key(digest) };
     let _held = shop.images.lock(wanted.key).await;
     if let Some(record) = look_up(shop, recorder, wanted).await? {
         return Ok(record);
@@ -287,7 +306,7 @@ async fn from_rootfs(
     })
     .await
     .map_err(|e| infrastructure(stage, &e))?;
-    let image = load(shop, image.id, &wanted.tag()).await.map_err(|e| infrastructure(stage, &e))?;
+    let image = load(shop, image.id, &wanted.own_tag(shop)).await.map_err(|e| infrastructure(stage, &e))?;
     let record = listed(shop, recorder, wanted, &image, origin, obtained).await?;
     let (archive, copy) = (shop.archive.clone(), record.clone());
     blocking(move || archive.add_image(&copy)).await.map_err(|e| infrastructure(stage, &e))?;

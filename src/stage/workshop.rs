@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{BaseChoice, ImageStore, MirrorLists, PackageLists, Reporter};
+use super::{BaseChoice, ImagePolicy, ImageStore, MirrorLists, PackageLists, Reporter};
 use crate::archive::Archive;
 use crate::engine::Engine;
 use crate::model::RunId;
@@ -23,6 +23,8 @@ pub struct Workshop {
     pub package_lists: PackageLists,
     /// The mirror's package lists.
     pub lists: MirrorLists,
+    /// Which images may be used.
+    pub policy: ImagePolicy,
     /// What the user says about base images.
     pub base: BaseChoice,
     /// Where events go.

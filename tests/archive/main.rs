@@ -299,6 +299,7 @@ fn try_run(archive: &Archive, number: u32, started: jiff::Timestamp) -> Result<R
         package: "agent".to_owned(),
         pipeline: "packhold.toml".to_owned(),
         pipeline_digest: Digest::of("pipeline"),
+        lock: None,
         source: SourceRecord {
             repository: ".".to_owned(),
             revision: "HEAD".to_owned(),
