@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint unit fuzz real bench-piuparts bench-catalogue
+.PHONY: demo test lint unit fuzz real bench-piuparts bench-catalogue bench-archive
 
 # Tests that need a container engine.
 REAL = binary(real) or binary(agents) or binary(catalogue) or binary(engine_conformance) or binary(docker_engine)
@@ -24,7 +24,7 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
-	shellcheck .ci/*.sh .ci/run builders/*/*.sh tests/fixtures/*.sh tests/fixtures/demo-agent/*.sh \
+	shellcheck .ci/*.sh .ci/bench-archive/*.sh .ci/run builders/*/*.sh tests/fixtures/*.sh tests/fixtures/demo-agent/*.sh \
 		tests/fixtures/catalogue/*.sh tests/fixtures/catalogue/*/*.sh
 	cargo deny check bans licenses sources
 
@@ -53,3 +53,10 @@ bench-piuparts:
 bench-catalogue:
 	.ci/setup.sh
 	.ci/bench-catalogue.sh
+
+# The tables of how an archive grows and how quick it is: hours; with QUICK=1 minutes.
+bench-archive:
+	.ci/setup.sh bench
+	cargo build --locked --release --bin packhold --example archive_bench
+	mkdir -p benches
+	.ci/bench-archive.sh benches/ARCHIVE.md

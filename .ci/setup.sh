@@ -100,6 +100,6 @@ if [ "${1-}" = test ]; then
     }
 fi
 if [ "${1-}" = bench ]; then
-    install_packages dpkg-dev piuparts rpm
+    install_packages dpkg-dev jq piuparts restic rpm skopeo time zstd
 fi
 [ -n "${DOCKER_HOST-}" ] || start_docker

@@ -2,9 +2,12 @@
 //!
 //! `archive_bench ingest ARCHIVE` reads the output of `docker save` from standard input and prints the image's id;
 //! `archive_bench export ARCHIVE ID` writes what `docker load` reads to standard output.
+//! `archive_bench files ARCHIVE RUN DIR` writes everything that belongs to a run, its record too, below `DIR`.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that cannot go on ends")]
 
+use std::fs::{self, File};
 use std::io::{stdin, stdout};
+use std::path::Path;
 
 use packhold::archive::Archive;
 use packhold::model::{Digest, ImageRecord, ImageRole, Origin};
@@ -33,6 +36,16 @@ fn main() {
             let archive = Archive::open(path).unwrap();
             archive.export_docker_archive(&id.parse().unwrap(), None, stdout().lock()).unwrap();
         }
-        _ => panic!("archive_bench ingest ARCHIVE | export ARCHIVE ID"),
+        ["files", path, run, dir] => {
+            let archive = Archive::open(path).unwrap();
+            let run = archive.run(run).unwrap();
+            for file in &run.files {
+                let path = Path::new(dir).join(file.path());
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                archive.copy_blob(&file.digest, &mut File::create(path).unwrap()).unwrap();
+            }
+            fs::write(Path::new(dir).join("run.json"), serde_json::to_vec(&run.record).unwrap()).unwrap();
+        }
+        _ => panic!("archive_bench ingest ARCHIVE | export ARCHIVE ID | files ARCHIVE RUN DIR"),
     }
 }
