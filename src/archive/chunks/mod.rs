@@ -1,6 +1,7 @@
 //! Blobs whose bytes lie in pieces: content-defined chunks, each compressed on its own, many of them in one pack. Images that
 //! are built again share most of their bytes and few of their layers; what they share is kept once.
 
+mod compress;
 mod known;
 mod list;
 mod pack;

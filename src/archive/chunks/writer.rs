@@ -13,6 +13,7 @@ use fastcdc::v2020::StreamCDC;
 use super::super::error::{ArchiveError, Result};
 use super::super::layout::{self, Layout};
 use super::super::workspace::Workspace;
+use super::compress::{Compressed, Compressors, Found};
 use super::known::KnownChunks;
 use super::list::{ChunkList, Extent};
 use super::pack::{self, PackedChunk};
@@ -33,15 +34,12 @@ pub(in super::super) const LARGE: Cut = Cut { least: 128 << 10, average: 512 << 
 /// For documents of runs, most of which the run before said as well.
 pub(in super::super) const SMALL: Cut = Cut { least: 8 << 10, average: 32 << 10, most: 128 << 10 };
 
-/// Zstandard's own default: stronger levels cost far more time than they save bytes.
-const LEVEL: i32 = 3;
-
 /// Bytes that are handed over at a time, and how many such blocks may wait.
 const BLOCK: usize = 1 << 20;
 const WAITING: usize = 8;
 
 /// Stores blobs in chunks. Chunks that are known are not stored again; all new ones go into one pack. Digests of blobs are
-/// computed in the caller's thread, everything else in one of the writer's own.
+/// computed in the caller's thread, chunks are cut and written in one of the writer's own, and compressed in as many as there are cores.
 ///
 /// Nobody sees anything of it before [`ChunkWriter::publish`]; dropped, it leaves nothing behind.
 pub(in super::super) struct ChunkWriter<'a> {
@@ -76,7 +74,7 @@ enum Block {
     EndOfBlob,
 }
 
-/// The thread that cuts, compresses and writes.
+/// The thread that cuts and writes.
 struct Packer {
     blocks: SyncSender<Block>,
     blobs: Receiver<Vec<Piece>>,
@@ -301,19 +299,18 @@ impl PackerThread {
         outgoing: &SyncSender<Vec<Piece>>,
     ) -> Result<Option<Pack>, FsError> {
         let mut blob = Incoming { blocks: incoming, block: Vec::new(), at: 0, state: State::Begun };
-        let mut compressor = zstd::bulk::Compressor::new(LEVEL).at("compress for", &self.path)?;
-        while blob.begin() {
-            let mut pieces = Vec::new();
-            let Cut { least, average, most } = self.cut;
-            for chunk in StreamCDC::new(&mut blob, least, average, most) {
-                let chunk = chunk.map_err(io::Error::from).at("cut for", &self.path)?;
-                pieces.push(self.piece(&chunk.data, &mut compressor).at("write", &self.path)?);
+        let known = self.known.clone();
+        std::thread::scope(|scope| {
+            let mut compressors = Compressors::start(scope, &known).at("compress for", &self.path)?;
+            while blob.begin() {
+                let pieces = self.pieces(&mut blob, &mut compressors)?;
+                if blob.state == State::Ended {
+                    // A receiver that is gone wants no more.
+                    let _ = outgoing.send(pieces);
+                }
             }
-            if blob.state == State::Ended {
-                // A receiver that is gone wants no more.
-                let _ = outgoing.send(pieces);
-            }
-        }
+            Ok::<_, FsError>(())
+        })?;
         let Some(PackFile { temp, mut file }) = self.pack else { return Ok(None) };
         let table = pack::table(&self.chunks).and_then(|table| file.write_all(&table));
         table.at("write", &temp.0)?;
@@ -323,15 +320,34 @@ impl PackerThread {
         Ok(Some(Pack { temp, digest, chunks: self.chunks }))
     }
 
-    fn piece(&mut self, bytes: &[u8], compressor: &mut zstd::bulk::Compressor<'_>) -> io::Result<Piece> {
-        let digest = Digest::of(bytes);
-        if let Some(extent) = self.known.get(&digest) {
-            return Ok(Piece::Known(extent));
+    /// Cuts a blob and writes what is new in it.
+    fn pieces(&mut self, blob: &mut Incoming, compressors: &mut Compressors) -> Result<Vec<Piece>, FsError> {
+        let Cut { least, average, most } = self.cut;
+        let mut pieces = Vec::new();
+        for chunk in StreamCDC::new(blob, least, average, most) {
+            let chunk = chunk.map_err(io::Error::from).at("cut for", &self.path)?;
+            if compressors.are_full()
+                && let Some(done) = compressors.take().at("compress for", &self.path)?
+            {
+                pieces.push(self.piece(done).at("write", &self.path)?);
+            }
+            compressors.give(chunk.data).at("compress for", &self.path)?;
         }
+        while let Some(done) = compressors.take().at("compress for", &self.path)? {
+            pieces.push(self.piece(done).at("write", &self.path)?);
+        }
+        Ok(pieces)
+    }
+
+    fn piece(&mut self, done: Compressed) -> io::Result<Piece> {
+        let Compressed { digest, size, found } = done;
+        let frame = match found {
+            Found::Known(extent) => return Ok(Piece::Known(extent)),
+            Found::New(frame) => frame,
+        };
         if let Some(chunk) = self.own.get(&digest) {
             return Ok(Piece::New(*chunk));
         }
-        let frame = compressor.compress(bytes)?;
         let too_large = |_| io::Error::other("a chunk is too large");
         let pack = match &mut self.pack {
             Some(pack) => pack,
@@ -341,7 +357,7 @@ impl PackerThread {
             digest,
             offset: pack.file.bytes(),
             length: u32::try_from(frame.len()).map_err(too_large)?,
-            size: u32::try_from(bytes.len()).map_err(too_large)?,
+            size: u32::try_from(size).map_err(too_large)?,
         };
         pack.file.write_all(&frame)?;
         self.chunks.push(chunk);
