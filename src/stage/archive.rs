@@ -56,10 +56,16 @@ pub async fn archive(
                 size,
             });
         };
-        // The source and the logs lie together, compressed; packages are compressed already.
+        // The source, the logs and what compresses of the artifacts lie together.
         let stages = record.shared.iter().chain(record.targets.iter().flat_map(|target| &target.stages));
         let names: Vec<&str> = stages.filter_map(|stage| Some(stage.log.as_ref()?.name.as_str())).collect();
+        let new =
+            record.targets.iter().filter_map(|t| Some((contents.artifacts.get(&t.target)?, &t.artifacts)));
+        let artifacts = new.flat_map(|(folder, artifacts)| {
+            artifacts.iter().filter(|a| !is_packed(&a.name)).map(|a| folder.join(&a.name))
+        });
         let paths = [contents.source.clone()].into_iter().chain(names.iter().map(|name| logs.join(name)));
+        let paths = paths.chain(artifacts);
         let open = paths.map(|path| Ok(File::open(&path).at("read", &path)?));
         let stored = archive.put_compressed(open.collect::<Result<Vec<File>, ArchiveError>>()?)?;
         file("source.tar", FileRole::Source, None, stored[0]);
@@ -76,7 +82,7 @@ pub async fn archive(
         }
         for target in &record.targets {
             for Artifact { name, digest, size, .. } in &target.artifacts {
-                if let Some(folder) = contents.artifacts.get(&target.target) {
+                if let Some(folder) = contents.artifacts.get(&target.target).filter(|_| is_packed(name)) {
                     archive.put_file(folder.join(name))?;
                 }
                 file(name, FileRole::Artifact, Some(&target.target), (*digest, *size));
@@ -102,6 +108,12 @@ pub async fn keep_images(
         blocking(move || archive.add_image(&image)).await.map_err(|e| infrastructure(stage, &e))?;
     }
     Ok(())
+}
+
+/// True for artifacts that would not become smaller. An rpm's header is not compressed (RPM's file format), and of a small
+/// package it is a third.
+fn is_packed(name: &str) -> bool {
+    matches!(name.rsplit_once('.'), Some((_, "deb" | "ddeb" | "udeb")))
 }
 
 /// Stores the receipt and the bills of materials, if there is anything of which they could speak.
