@@ -12,6 +12,7 @@ use super::blobs::{self, BlobWriter};
 use super::chunks::ChunkWriter;
 use super::error::{ArchiveError, Result};
 use super::index;
+use super::layer_check;
 use super::layout::Layout;
 use super::manifest::{
     IMAGE_BUILDER, IMAGE_ID, IMAGE_KEY, IMAGE_RECORD, IMAGE_ROLE, annotation, annotations, canonical_json,
@@ -141,7 +142,7 @@ pub(super) fn from_rootfs(
         return Err(ArchiveError::BadImage { reason });
     }
     let mut end = EndMarker { inner: &mut tar, last: Vec::new() };
-    layer.write_all_of(&mut end)?;
+    layer_check::copy(&mut end, |bytes| layer.write(bytes))?;
     let whole = layer.bytes().is_multiple_of(512) && end.last.len() == EndMarker::<&[u8]>::BYTES;
     if !whole || end.last.iter().any(|b| *b != 0) {
         let reason = "the tar of the root file system ends early".to_owned();

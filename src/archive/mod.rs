@@ -13,6 +13,7 @@ mod error;
 mod filter;
 mod image;
 mod index;
+mod layer_check;
 mod layout;
 mod lock;
 mod lost_page;

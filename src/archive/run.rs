@@ -391,7 +391,7 @@ pub(super) fn summary(id: RunId, entry: &Descriptor) -> Option<RunSummary> {
 pub(super) fn resolve(layout: &Layout, wanted: &str) -> Result<Run> {
     catalogue::ask(layout, |db| {
         let mut matches = match wanted {
-            "latest" => catalogue::ids(db, "")?.into_iter().take(1).collect(),
+            "latest" => catalogue::newest(db)?.into_iter().collect(),
             "" => Vec::new(),
             wanted => catalogue::ids(db, wanted)?,
         };

@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -52,8 +53,13 @@ fn list(common: &Common, archive: &Archive, arguments: ListArguments) -> Result<
         until: arguments.until,
     };
     let runs = archive.search(&filter, arguments.limit.unwrap_or(usize::MAX))?;
+    let mut text = String::new();
     if common.format == OutputFormat::Json {
-        runs.iter().for_each(json);
+        for run in &runs {
+            text += &serde_json::to_string(run).unwrap_or_default();
+            text.push('\n');
+        }
+        print!("{text}");
         return Ok(0);
     }
     if runs.is_empty() {
@@ -63,8 +69,12 @@ fn list(common: &Common, archive: &Archive, arguments: ListArguments) -> Result<
     for run in runs {
         let targets: Vec<String> =
             run.targets.iter().map(|target| format!("{} {}", target.target, target.outcome)).collect();
-        println!("{}  {} {}  {}  [{}]", run.id, run.package, run.version, run.outcome, targets.join(", "));
+        let targets = targets.join(", ");
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}  {} {}  {}  [{targets}]", run.id, run.package, run.version, run.outcome);
     }
+    // At once: a hundred thousand lines may follow each other.
+    print!("{text}");
     Ok(0)
 }
 

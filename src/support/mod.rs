@@ -1,8 +1,9 @@
-//! What every layer may use: paths in errors, reading a hostile tar safely, showing hostile text safely.
+//! What every layer may use: paths in errors, reading a hostile tar safely, reading ahead, showing hostile text safely.
 
 pub(crate) mod decompress;
 pub mod fs;
 mod hint;
+pub mod read_ahead;
 pub mod tar_reader;
 pub mod terminal_text;
 

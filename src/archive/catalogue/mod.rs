@@ -15,7 +15,7 @@ use std::time::Duration;
 use oci_spec::image::{Descriptor, ImageIndex};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-pub(super) use query::{commits, ids, manifest_of, search, with_key};
+pub(super) use query::{commits, ids, manifest_of, newest, search, with_key};
 
 use super::error::{ArchiveError, Result};
 use super::index;

@@ -59,6 +59,13 @@ pub(in super::super) fn ids(db: &Connection, beginning: &str) -> Answer<Vec<RunI
     Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
 }
 
+/// The id of the newest run.
+pub(in super::super) fn newest(db: &Connection) -> Answer<Option<RunId>> {
+    let mut statement = db.prepare_cached("SELECT id FROM run ORDER BY id DESC LIMIT 1")?;
+    let found: Option<String> = statement.query_row([], |row| row.get(0)).optional()?;
+    Ok(found.and_then(|id| id.parse().ok()))
+}
+
 /// The digest of a run's manifest.
 pub(in super::super) fn manifest_of(db: &Connection, id: &RunId) -> Answer<Option<Digest>> {
     let mut statement = db.prepare_cached("SELECT manifest FROM run WHERE id = ?1")?;

@@ -130,7 +130,32 @@ mod tests {
         let mut tar = Vec::new();
         let error = fixture.archive.export_docker_archive(&image.id, None, &mut tar).unwrap_err();
         assert!(matches!(error, ArchiveError::WrongDigest { .. } | ArchiveError::Fs(_)), "{error}");
-        assert!(matches!(import(&Fixture::new(), &tar).unwrap_err(), ArchiveError::Tar(TarError::Truncated)));
+        let error = import(&Fixture::new(), &tar).unwrap_err();
+        assert!(
+            matches!(error, ArchiveError::Tar(TarError::Truncated) | ArchiveError::Input(_)),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn a_layer_that_leaves_the_root_file_system_is_refused_on_import_and_on_export() {
+        let hostile = tar_of(&[("../../etc/passwd", b"mine")]);
+        let config = config_of(&[&hostile]);
+        for layer in [hostile.clone(), packed(&hostile)] {
+            let fixture = Fixture::new();
+            let error = import(&fixture, &with(b"", &layer, &config)).unwrap_err();
+            assert!(matches!(&error, ArchiveError::BadImage { .. }), "{error}");
+            assert!(error.to_string().contains("etc/passwd"), "{error}");
+            assert!(fixture.blobs().is_empty());
+        }
+        // Somebody else's archive may hold it all the same.
+        let fixture = Fixture::new();
+        fixture.archive.put_bytes(&hostile).unwrap();
+        let (id, _) = fixture.archive.put_bytes(&config).unwrap();
+        let mut tar = Vec::new();
+        let error = fixture.archive.export_docker_archive(&id, None, &mut tar).unwrap_err();
+        assert!(matches!(&error, ArchiveError::BadImage { .. }), "{error}");
+        assert!(!tar.ends_with(&[0; 1024]), "no engine takes it for whole");
     }
 
     #[test]

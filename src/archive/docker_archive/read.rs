@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use super::super::chunks::{ChunkWriter, StagedChunks};
 use super::super::error::{ArchiveError, Result};
 use super::super::image::{self, Image, ImageConfig};
+use super::super::layer_check;
 use super::super::layout::Layout;
 use super::super::workspace::Workspace;
 use super::{MANIFEST, ManifestItem};
@@ -86,12 +87,12 @@ impl Importer<'_> {
         let packing = Packing::of(&start);
         if let Packing::Gzip | Packing::Zstd | Packing::Xz = packing {
             let mut unpacked = decompress::unpack(content, packing).map_err(ArchiveError::Input)?;
-            self.chunks.write_all_of(&mut unpacked)?;
+            layer_check::copy(&mut unpacked, |bytes| self.chunks.write(bytes))?;
             return Ok(Item::Layer(self.chunks.end_blob()?));
         }
         let is_tar = tar_reader::is_header(&start) || (start.len() == 512 && start.iter().all(|b| *b == 0));
         if is_tar {
-            self.chunks.write_all_of(&mut content)?;
+            layer_check::copy(&mut content, |bytes| self.chunks.write(bytes))?;
             return Ok(Item::Layer(self.chunks.end_blob()?));
         }
         if size > MAX_DOCUMENTS {

@@ -3,10 +3,13 @@ use std::io::Write;
 
 use super::super::blobs;
 use super::super::error::{ArchiveError, Result};
-use super::super::image;
+use super::super::image::{self, Layer};
+use super::super::layer_check;
 use super::super::layout::Layout;
 use super::{MANIFEST, ManifestItem};
-use crate::model::Digest;
+use crate::model::{Digest, Hasher};
+use crate::support::fs::PathContext;
+use crate::support::read_ahead::ReadAhead;
 
 /// Writes an image as a tar. The manifest comes first, so that a reader knows what follows; the same image and tag give
 /// the same bytes.
@@ -33,18 +36,41 @@ pub(in super::super) fn export(
         // An image may have the same layer twice; the manifest then names one file twice.
         if written.insert(layer.digest) {
             write_header(out, &layer_name(&layer.digest), layer.size)?;
-            let what = format!("a layer of image {}", id.short());
-            let mut left = layer.size;
-            blobs::copy(layout, &layer.digest, &what, |bytes| {
-                // A blob that grows while it is read must not run into the next entry; its digest tells on it.
-                let fitting = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-                left -= fitting as u64;
-                out.write_all(&bytes[..fitting]).map_err(ArchiveError::Output)
-            })?;
+            write_layer(layout, out, layer, &format!("a layer of image {}", id.short()))?;
             write_padding(out, layer.size)?;
         }
     }
     out.write_all(&[0; 1024]).and_then(|()| out.flush()).map_err(ArchiveError::Output)
+}
+
+/// Writes the bytes of a layer, which must be what they should be, and nothing that an engine should not unpack.
+fn write_layer(layout: &Layout, out: &mut impl Write, layer: &Layer, what: &str) -> Result<()> {
+    let blob = blobs::open(layout, &layer.digest, what)?;
+    let blob = ReadAhead::new(blob).map_err(ArchiveError::Output)?;
+    let mut left = layer.size;
+    let mut hasher = Hasher::new();
+    let copied = layer_check::copy(blob, |bytes| {
+        // A hasher that keeps no bytes cannot fail.
+        let _ = hasher.write_all(bytes);
+        // A blob that grows while it is read must not run into the next entry; its digest tells on it.
+        let fitting = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        left -= fitting as u64;
+        out.write_all(&bytes[..fitting]).map_err(ArchiveError::Output)
+    });
+    match copied {
+        Err(ArchiveError::Input(error)) => Err(error).at("read", layout.blob(&layer.digest))?,
+        Err(refused @ ArchiveError::BadImage { .. }) => {
+            // What is damaged is told as damaged.
+            blobs::copy(layout, &layer.digest, what, |_| Ok(()))?;
+            return Err(refused);
+        }
+        copied => copied?,
+    }
+    let found = hasher.finish().0;
+    match found == layer.digest {
+        true => Ok(()),
+        false => Err(ArchiveError::WrongDigest { what: what.to_owned(), expected: layer.digest, found }),
+    }
 }
 
 fn write_bytes(out: &mut impl Write, name: &str, bytes: &[u8]) -> Result<()> {

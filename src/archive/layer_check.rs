@@ -1,0 +1,205 @@
+//! What the tar of a layer may hold. An engine unpacks it as root; what leaves the root file system, or makes it grow without
+//! bytes, is refused when it comes in and when it goes out.
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, BufReader, Read};
+
+use tar::EntryType;
+
+use super::error::{ArchiveError, Result};
+use crate::support::tar_reader::{RawEntry, TarError, TarReader};
+use crate::support::terminal_text::neutralise;
+
+/// The most entries of a layer, of all distros' images by far.
+const MOST_ENTRIES: usize = 10_000_000;
+
+/// Copies a layer to `sink` and looks at its entries on the way. When this fails, `sink` has got a part of it.
+///
+/// That its bytes are the right ones, and all of them, is for the caller to find out by their digest: a tar that ends early is no
+/// error here.
+pub(super) fn copy(input: impl Read, sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let input = BufReader::with_capacity(256 << 10, input);
+    let mut tee = Tee { input, sink, failed: None };
+    let checked = check(&mut tee);
+    let rest = match &checked {
+        Ok(()) => io::copy(&mut tee, &mut io::sink()).map(|_| ()),
+        Err(_) => Ok(()),
+    };
+    if let Some(failed) = tee.failed {
+        return Err(failed);
+    }
+    checked?;
+    rest.map_err(ArchiveError::Input)
+}
+
+/// Passes on what is read.
+struct Tee<R, S> {
+    input: R,
+    sink: S,
+    failed: Option<ArchiveError>,
+}
+
+impl<R: Read, S: FnMut(&[u8]) -> Result<()>> Read for Tee<R, S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        if let Err(error) = (self.sink)(&buffer[..read]) {
+            self.failed = Some(error);
+            return Err(io::Error::other("what is read cannot be passed on"));
+        }
+        Ok(read)
+    }
+}
+
+fn check(tar: impl Read) -> Result<()> {
+    let mut reader = TarReader::new(tar);
+    let mut links = Links::default();
+    for _ in 0..MOST_ENTRIES {
+        match reader.next_raw() {
+            Ok(None) | Err(TarError::Truncated) => return Ok(()),
+            Ok(Some(entry)) => allow(&entry, &mut links)?,
+            Err(TarError::Io(error)) => return Err(ArchiveError::Input(error)),
+            Err(error) => return Err(refused(&error.to_string())),
+        }
+    }
+    Err(refused(&format!("it has more than {MOST_ENTRIES} entries")))
+}
+
+/// The names of symbolic links that a layer has brought so far, by their hashes.
+#[derive(Default)]
+struct Links(BTreeSet<u64>);
+
+impl Links {
+    fn hash(parts: &[&[u8]]) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        parts.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// True when the name goes through a link.
+    fn are_passed(&self, parts: &[&[u8]]) -> bool {
+        !self.0.is_empty() && (1..parts.len()).any(|depth| self.0.contains(&Self::hash(&parts[..depth])))
+    }
+
+    fn note(&mut self, parts: &[&[u8]], is_link: bool) {
+        match is_link {
+            true => self.0.insert(Self::hash(parts)),
+            false => self.0.remove(&Self::hash(parts)),
+        };
+    }
+}
+
+/// Symbolic links may say anything: in the container they lead to what is in the container.
+fn allow(entry: &RawEntry, links: &mut Links) -> Result<()> {
+    let name = neutralise(&entry.path);
+    let parts =
+        inside(&entry.path).ok_or_else(|| refused(&format!("`{name}` leaves the root file system")))?;
+    let kind = entry.header.entry_type();
+    if links.are_passed(&parts) {
+        return Err(refused(&format!("`{name}` goes through a symbolic link of the same layer")));
+    }
+    if entry.sparse {
+        return Err(refused(&format!("`{name}` is a sparse file")));
+    }
+    match kind {
+        EntryType::Link if inside(strip_root(&entry.link)).is_none() => {
+            return Err(refused(&format!("the hard link `{name}` leads out of the root file system")));
+        }
+        EntryType::Block => return Err(refused(&format!("`{name}` is a block device"))),
+        EntryType::Char if parts.first() != Some(&&b"dev"[..]) => {
+            return Err(refused(&format!("`{name}` is a device outside of /dev")));
+        }
+        _ => {}
+    }
+    links.note(&parts, kind == EntryType::Symlink);
+    Ok(())
+}
+
+fn strip_root(link: &[u8]) -> &[u8] {
+    link.strip_prefix(b"/").unwrap_or(link)
+}
+
+/// The parts of a name that stays inside: relative and without `..`.
+fn inside(name: &[u8]) -> Option<Vec<&[u8]>> {
+    let parts: Vec<&[u8]> =
+        name.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
+    (!name.starts_with(b"/") && !name.contains(&0) && !parts.contains(&&b".."[..])).then_some(parts)
+}
+
+fn refused(reason: &str) -> ArchiveError {
+    ArchiveError::BadImage { reason: format!("a layer of it is not accepted: {reason}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use tar::EntryType as T;
+
+    use super::super::testing::{append, end, tar_of};
+    use super::*;
+
+    fn copied(tar: &[u8]) -> std::result::Result<Vec<u8>, String> {
+        let mut out = Vec::new();
+        let sink = |bytes: &[u8]| {
+            out.extend_from_slice(bytes);
+            Ok(())
+        };
+        copy(tar, sink).map(|()| out).map_err(|error| error.to_string())
+    }
+
+    fn layer(entries: &[(&str, T, &str)]) -> Vec<u8> {
+        let mut tar = Vec::new();
+        for (name, kind, link) in entries {
+            append(&mut tar, name, *kind, link, b"");
+        }
+        end(tar)
+    }
+
+    #[test]
+    fn what_leaves_the_root_file_system_is_refused() {
+        for (entries, why) in [
+            (&[("../etc/passwd", T::Regular, "")][..], "leaves the root"),
+            (&[("usr/../../x", T::Regular, "")], "leaves the root"),
+            (&[("/etc/passwd", T::Regular, "")], "leaves the root"),
+            (&[("x", T::Link, "../../etc/shadow")], "leads out"),
+            (&[("x", T::Symlink, "/etc"), ("x/passwd", T::Regular, "")], "goes through a symbolic link"),
+            (&[("a/x", T::Symlink, "/"), ("./a/x/b/c", T::Directory, "")], "goes through a symbolic link"),
+            (&[("x", T::Block, "")], "block device"),
+            (&[("dev/sda", T::Block, "")], "block device"),
+            (&[("home/null", T::Char, "")], "outside of /dev"),
+            (&[("x", T::GNUSparse, "")], "sparse"),
+        ] {
+            let refused = copied(&layer(entries)).unwrap_err();
+            assert!(refused.contains(why), "{entries:?}: {refused}");
+        }
+    }
+
+    #[test]
+    fn what_real_layers_hold_is_passed_on_byte_for_byte() {
+        let tar = layer(&[
+            ("./", T::Directory, ""),
+            ("bin", T::Symlink, "usr/bin"),
+            ("etc/mtab", T::Symlink, "../proc/self/mounts"),
+            ("usr/bin/a", T::Regular, ""),
+            ("usr/bin/b", T::Link, "usr/bin/a"),
+            ("usr/bin/c", T::Link, "/usr/bin/a"),
+            ("dev/null", T::Char, ""),
+            ("run/pipe", T::Fifo, ""),
+            ("var/.wh.gone", T::Regular, ""),
+            ("x", T::Symlink, "elsewhere"),
+            ("x", T::Directory, ""),
+            ("x/y", T::Regular, ""),
+        ]);
+        let with_more = [tar.as_slice(), &[7; 700]].concat();
+        for tar in [tar.clone(), with_more, end(Vec::new()), tar[..tar.len() - 1024].to_vec(), tar_of(&[])] {
+            assert!(copied(&tar).unwrap() == tar);
+        }
+    }
+
+    #[test]
+    fn a_sink_that_fails_tells_why() {
+        let error = copy(tar_of(&[("a", b"b")]).as_slice(), |_| {
+            Err(ArchiveError::BadImage { reason: "full".into() })
+        });
+        assert!(error.unwrap_err().to_string().contains("full"));
+    }
+}
