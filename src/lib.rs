@@ -31,6 +31,8 @@
 //! | condition | something about the surroundings of a build that no package should depend on ([`model::Condition`]) |
 //! | lock | the images that a pipeline is built in, by identity, with their packages ([`config::Lock`]) |
 //! | archive | a folder in OCI image layout, blobs written once ([`mod@archive`]) |
+//! | page | a blob that lists older runs as the archive's index would |
+//! | catalogue | a database made of the archive, for searches; nothing is lost with it |
 //! | compare | two packages of one name, member by member ([`compare`](mod@compare)) |
 //! | engine | what runs containers ([`engine::Engine`]) |
 //! | receipt | what a run made of what, signed: in-toto and SLSA ([`provenance`]) |
@@ -40,7 +42,7 @@
 //! # Layers
 //!
 //! A module imports only from layers below its own; `tests/architecture.rs` fails on an upward import. Only
-//! `engine/docker` names bollard, only [`mod@archive`] names oci-spec, only [`cli`] prints, reads the environment and exits.
+//! `engine/docker` names bollard, only [`mod@archive`] names oci-spec and rusqlite, only [`cli`] prints, reads the environment and exits.
 //!
 //! ```text
 //! main.rs            parse, call, exit code

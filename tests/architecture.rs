@@ -110,6 +110,10 @@ fn foreign_interfaces_stay_in_their_place() {
             let docker = path.starts_with("engine/docker");
             assert!(docker || !text.contains("bollard::"), "src/{path} names bollard");
             assert!(module == "archive" || !text.contains("oci_spec"), "src/{path} names oci-spec");
+            assert!(
+                path.starts_with("archive/catalogue") || !text.contains("rusqlite::"),
+                "src/{path} names rusqlite"
+            );
             assert!(module == "source" || !text.contains("git2::"), "src/{path} names git2");
             assert!(module == "cli" || !text.contains("clap"), "src/{path} names clap");
         }
