@@ -2,8 +2,8 @@
  * Preloaded into the programs of a build, to find out whether what they make depends on the order in which a file system
  * lists a folder: every folder is listed in the reverse of that order. POSIX leaves the order open (readdir(3)).
  *
- * Reached are programs that call readdir(), readdir64() or scandir() of the C library. Not reached: programs without it, and the C
- * library's own glob() and nftw(), of which the first sorts what it finds.
+ * Reached are programs that call readdir() or readdir64() of the C library. Not reached: programs without it, and the C library's own
+ * scandir(), glob() and nftw(), most of whose callers have them sort what they find.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -68,7 +68,8 @@ static struct listing *listing_of(DIR *folder)
 		if (!entry)
 			break;
 		void *more = realloc(listing->entries, (listing->count + 1) * sizeof *listing->entries);
-		struct dirent64 *copy = malloc(entry->d_reclen);
+		/* Whole, since a caller may copy it as a structure. */
+		struct dirent64 *copy = calloc(1, entry->d_reclen > sizeof *copy ? entry->d_reclen : sizeof *copy);
 		if (more)
 			listing->entries = more;
 		if (!more || !copy) {

@@ -293,6 +293,12 @@ pub(super) fn manifests(index: &[Descriptor]) -> impl Iterator<Item = Digest> {
     with_id.filter(|entry| entry.artifact_type().is_none()).filter_map(digest_of)
 }
 
+/// True for the entry of an image or of an image's record, and for nothing else that has the annotations of one.
+pub(super) fn is_entry(entry: &Descriptor) -> bool {
+    let kind = entry.artifact_type().is_none() || describes_artifact(entry, IMAGE_RECORD);
+    kind && *entry.media_type() == MediaType::ImageManifest && annotation(entry, IMAGE_ID).is_some()
+}
+
 /// Lists an image or its record that came from elsewhere, if it is not listed; what is listed stays as it is.
 pub(super) fn take_entry(index: &mut Vec<Descriptor>, entry: &Descriptor) {
     let about = |entry: &Descriptor, key| annotation(entry, key).map(str::to_owned);

@@ -20,8 +20,11 @@ const MOST_ENTRIES: usize = 10_000_000;
 /// error here.
 pub(super) fn copy(input: impl Read, sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let input = BufReader::with_capacity(256 << 10, input);
-    let mut tee = Tee { input, sink, failed: None };
-    let checked = check(&mut tee);
+    let mut tee = Tee { input, sink, failed: None, bytes: 0 };
+    let checked = match check(&mut tee) {
+        Ok(false) if tee.bytes > 0 => Err(refused("it is no tar")),
+        checked => checked.map(|_| ()),
+    };
     let rest = match &checked {
         Ok(()) => io::copy(&mut tee, &mut io::sink()).map(|_| ()),
         Err(_) => Ok(()),
@@ -38,11 +41,13 @@ struct Tee<R, S> {
     input: R,
     sink: S,
     failed: Option<ArchiveError>,
+    bytes: u64,
 }
 
 impl<R: Read, S: FnMut(&[u8]) -> Result<()>> Read for Tee<R, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.input.read(buffer)?;
+        self.bytes += read as u64;
         if let Err(error) = (self.sink)(&buffer[..read]) {
             self.failed = Some(error);
             return Err(io::Error::other("what is read cannot be passed on"));
@@ -51,12 +56,14 @@ impl<R: Read, S: FnMut(&[u8]) -> Result<()>> Read for Tee<R, S> {
     }
 }
 
-fn check(tar: impl Read) -> Result<()> {
+/// True when there was an entry or an end marker: anything of a tar.
+fn check(tar: impl Read) -> Result<bool> {
     let mut reader = TarReader::new(tar);
     let mut links = Links::default();
-    for _ in 0..MOST_ENTRIES {
+    for entries in 0..MOST_ENTRIES {
         match reader.next_raw() {
-            Ok(None) | Err(TarError::Truncated) => return Ok(()),
+            Ok(None) => return Ok(true),
+            Err(TarError::Truncated) => return Ok(entries > 0),
             Ok(Some(entry)) => allow(&entry, &mut links)?,
             Err(TarError::Io(error)) => return Err(ArchiveError::Input(error)),
             Err(error) => return Err(refused(&error.to_string())),
@@ -81,6 +88,10 @@ impl Links {
         !self.0.is_empty() && (1..parts.len()).any(|depth| self.0.contains(&Self::hash(&parts[..depth])))
     }
 
+    fn has(&self, parts: &[&[u8]]) -> bool {
+        self.0.contains(&Self::hash(parts))
+    }
+
     fn note(&mut self, parts: &[&[u8]], is_link: bool) {
         match is_link {
             true => self.0.insert(Self::hash(parts)),
@@ -101,17 +112,19 @@ fn allow(entry: &RawEntry, links: &mut Links) -> Result<()> {
     if entry.sparse {
         return Err(refused(&format!("`{name}` is a sparse file")));
     }
+    let mut is_link = kind == EntryType::Symlink;
     match kind {
-        EntryType::Link if inside(strip_root(&entry.link)).is_none() => {
-            return Err(refused(&format!("the hard link `{name}` leads out of the root file system")));
-        }
+        EntryType::Link => match inside(strip_root(&entry.link)) {
+            Some(target) if !links.are_passed(&target) => is_link = links.has(&target),
+            _ => return Err(refused(&format!("the hard link `{name}` leads out of the root file system"))),
+        },
         EntryType::Block => return Err(refused(&format!("`{name}` is a block device"))),
         EntryType::Char if parts.first() != Some(&&b"dev"[..]) => {
             return Err(refused(&format!("`{name}` is a device outside of /dev")));
         }
         _ => {}
     }
-    links.note(&parts, kind == EntryType::Symlink);
+    links.note(&parts, is_link);
     Ok(())
 }
 
@@ -163,6 +176,8 @@ mod tests {
             (&[("x", T::Link, "../../etc/shadow")], "leads out"),
             (&[("x", T::Symlink, "/etc"), ("x/passwd", T::Regular, "")], "goes through a symbolic link"),
             (&[("a/x", T::Symlink, "/"), ("./a/x/b/c", T::Directory, "")], "goes through a symbolic link"),
+            (&[("x", T::Symlink, "/"), ("y", T::Link, "x/etc/shadow")], "leads out"),
+            (&[("x", T::Symlink, "/etc"), ("y", T::Link, "x"), ("y/z", T::Regular, "")], "goes through"),
             (&[("x", T::Block, "")], "block device"),
             (&[("dev/sda", T::Block, "")], "block device"),
             (&[("home/null", T::Char, "")], "outside of /dev"),
@@ -193,6 +208,14 @@ mod tests {
         for tar in [tar.clone(), with_more, end(Vec::new()), tar[..tar.len() - 1024].to_vec(), tar_of(&[])] {
             assert!(copied(&tar).unwrap() == tar);
         }
+    }
+
+    #[test]
+    fn what_is_no_tar_is_refused_whatever_its_length() {
+        for bytes in [&[0x1f, 0x8b, 8][..], &[7; 511], &[7; 513]] {
+            assert!(copied(bytes).is_err(), "{} bytes", bytes.len());
+        }
+        assert!(copied(b"").is_ok());
     }
 
     #[test]

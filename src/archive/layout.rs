@@ -83,7 +83,8 @@ impl Layout {
 
     /// The database that answers searches; nothing is lost with it.
     pub(super) fn catalogue(&self) -> PathBuf {
-        self.root.join(CATALOGUE)
+        // SQLite follows no link on the way to a file that must not be one.
+        fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone()).join(CATALOGUE)
     }
 
     pub(super) fn tmp(&self) -> PathBuf {

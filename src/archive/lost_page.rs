@@ -126,6 +126,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_gone_together_with_a_page_comes_back_from_a_copy_that_has_no_such_page() {
+        let (fixture, ids, page) = with_pages();
+        // The copy has the same runs, none of them in a page.
+        let copy = Fixture::new();
+        for number in 0..12 {
+            copy.add_run(number);
+        }
+        let run = fixture.archive.run(ids[3].as_str()).unwrap();
+        for digest in [digest_of(&page).unwrap(), run.manifest, run.files[0].digest] {
+            std::fs::remove_file(fixture.blob(&digest)).unwrap();
+        }
+        let repaired = repair(fixture.archive.path(), copy.archive.path(), |_| ()).unwrap();
+        assert!(repaired.report.is_sound(), "{repaired:?}");
+        assert_eq!(listed(&fixture.archive), newest_first(&ids));
+        fixture.archive.copy_blob(&run.files[0].digest, &mut Vec::new()).unwrap();
+    }
+
+    #[test]
+    fn a_page_that_is_damaged_in_the_copy_as_well_is_made_again() {
+        let (fixture, ids, page) = with_pages();
+        let copy = Fixture::new();
+        let digest = digest_of(&page).unwrap();
+        std::fs::write(copy.blob(&digest), "{}").unwrap();
+        std::fs::remove_file(fixture.blob(&digest)).unwrap();
+        let repaired = repair(fixture.archive.path(), copy.archive.path(), |_| ()).unwrap();
+        assert!(repaired.report.is_sound(), "{repaired:?}");
+        assert_eq!(listed(&fixture.archive), newest_first(&ids));
+    }
+
+    #[test]
     fn where_a_page_cannot_be_made_again_what_is_whole_of_it_is_listed_without_it() {
         let (fixture, mut ids, page) = with_pages();
         let copy = Fixture::new();

@@ -20,6 +20,7 @@ use super::manifest::digest_of;
 use super::pages;
 use super::present;
 use super::prune::needed_by;
+use super::run;
 use super::verify::{self, Problem, ProblemKind, VerifyProgress, VerifyReport};
 use super::workspace::Workspace;
 use crate::model::Digest;
@@ -75,15 +76,16 @@ fn mend(layout: &Layout, other: &Layout, problem: &Problem) -> Result<bool> {
 }
 
 fn mend_blob(layout: &Layout, other: &Layout, digest: &Digest) -> Result<bool> {
-    if blobs::plain_size(other, digest).is_some() {
-        return copy_plain(layout, other, digest);
-    }
-    if blobs::size(other, digest).is_some() {
-        return copy_chunked(layout, other, digest);
+    let there = blobs::plain_size(other, digest).is_some();
+    if there && copy_plain(layout, other, digest)? {
+        return Ok(true);
     }
     if let Some(page) = page(layout, digest)? {
-        mend_page(layout, &page, digest)?;
+        mend_page(layout, other, &page, digest)?;
         return Ok(true);
+    }
+    if there || blobs::size(other, digest).is_some() {
+        return Ok(!there && copy_chunked(layout, other, digest)?);
     }
     // A pack that the other has not, because it has cut or packed otherwise: then what lies in it comes back by itself.
     let users = users(layout, digest)?;
@@ -104,16 +106,29 @@ fn page(layout: &Layout, digest: &Digest) -> Result<Option<Descriptor>> {
     Ok(index::read(layout)?.manifests().iter().find(named).cloned())
 }
 
-/// Makes a page again, or lists without it what is left of its runs.
-fn mend_page(layout: &Layout, page: &Descriptor, digest: &Digest) -> Result<()> {
+/// Makes a page again, or lists its runs without it: all that are whole with what the other archive has. Manifests that are gone here
+/// are taken from there, where runs between the first and the last of the page have such.
+fn mend_page(layout: &Layout, other: &Layout, page: &Descriptor, digest: &Digest) -> Result<()> {
     let workspace = Workspace::new(layout.clone());
     if let Some(bytes) = lost_page::document(layout, page)? {
         return pages::store(layout, &workspace, &bytes);
     }
+    let theirs = pages::unfolded(other, index::read(other)?.manifests()).unwrap_or_default();
+    let of_page = |run: &&Descriptor| run::run_id(run).is_some_and(|id| pages::may_list(page, &id));
+    for manifest in theirs.iter().filter(of_page).filter_map(digest_of) {
+        if blobs::plain_size(layout, &manifest).is_none() {
+            copy_plain(layout, other, &manifest)?;
+        }
+    }
+    if let Some(bytes) = lost_page::document(layout, page)? {
+        return pages::store(layout, &workspace, &bytes);
+    }
     let mut runs = lost_page::runs(layout, page)?;
+    let somewhere =
+        |digest: &Digest| [layout, other].iter().any(|place| blobs::size(place, digest).is_some());
     runs.retain(|run| {
         let needed = digest_of(run).and_then(|digest| needed_by(layout, &digest).ok()).unwrap_or_default();
-        !needed.is_empty() && needed.iter().all(|digest| blobs::size(layout, digest).is_some())
+        !needed.is_empty() && needed.iter().all(somewhere)
     });
     index::update(layout, &workspace, |index| {
         pages::replace(index, digest, runs);

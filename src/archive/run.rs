@@ -405,7 +405,8 @@ pub(super) fn resolve(layout: &Layout, wanted: &str) -> Result<Run> {
         let manifest = catalogue::manifest_of(db, &id)?;
         let manifest =
             manifest.ok_or_else(|| ArchiveError::UnknownRun { wanted: id.to_string(), near: Vec::new() })?;
-        Ok(read(layout, &manifest)?)
+        let run = read(layout, &manifest)?;
+        if run.record.id == id { Ok(run) } else { Err(catalogue::Failure::Wrong) }
     })
 }
 

@@ -223,7 +223,7 @@ fn take_entry(
             run::check(layout, &run.record, &run.files)?;
             run::list(layout, index, entry.clone(), id)
         }
-        None if annotation(entry, IMAGE_ID).is_some() => {
+        None if image::is_entry(entry) => {
             image::take_entry(index, entry);
             Ok(())
         }
@@ -344,6 +344,32 @@ mod tests {
         assert!(!incoming.missing.iter().any(|object| from.archive.object_path(object) == pack));
         copy(&from, &to, &record.id).unwrap();
         assert!(to.verify().is_sound());
+    }
+
+    #[test]
+    fn a_page_that_comes_as_an_image_is_refused() {
+        let from = Fixture::new();
+        let record = from.add_run(1);
+        let mut bundle = from.archive.bundle(&record.id).unwrap();
+        let page = super::super::pages::document(Vec::new()).unwrap();
+        let (digest, size) = from.archive.put_bytes(&page).unwrap();
+        let entry = serde_json::json!({
+            "mediaType": "application/vnd.oci.image.index.v1+json", "artifactType": manifest::PAGE,
+            "digest": digest, "size": size, "annotations": { IMAGE_ID: record.images[0].id },
+        });
+        bundle.index["manifests"].as_array_mut().unwrap().push(entry);
+        let object = Object { kind: ObjectKind::Blob, name: digest, digest, size, packs: BTreeSet::new() };
+        bundle.objects.push(object);
+        let to = Fixture::new();
+        let incoming = to.archive.receive(bundle).unwrap();
+        for object in &incoming.missing {
+            let file = incoming.temporary().unwrap();
+            fs::copy(from.archive.object_path(object), &file).unwrap();
+            incoming.accept(object, &file).unwrap();
+        }
+        let error = incoming.finish().unwrap_err();
+        assert!(error.to_string().contains("lists something else"), "{error}");
+        assert!(to.archive.runs().unwrap().is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use super::{base_key, builder_key, deps_key};
 use crate::config::{Builder, Lock, LockedDeps, LockedImage};
 use crate::model::{Digest, TargetName};
+use crate::support::terminal_text::neutralise;
 
 /// A deps image that a run needs, by what a lock has to say of it.
 #[derive(Clone, Copy, Debug)]
@@ -61,9 +62,13 @@ pub fn locked_images<'a>(
 
 fn same_dependencies(who: &str, locked: &LockedDeps, need: LockNeed<'_>) -> Result<(), String> {
     let mut changes = Vec::new();
+    // Whoever proposes a lock may write anything into it.
+    let shown = |word: &str| neutralise(word.as_bytes());
     for (old, new) in [(&locked.declared[..], need.declared), (&locked.deps[..], need.own)] {
-        changes.extend(old.iter().filter(|word| !new.contains(word)).map(|word| format!("- {word}")));
-        changes.extend(new.iter().filter(|word| !old.contains(word)).map(|word| format!("+ {word}")));
+        changes
+            .extend(old.iter().filter(|word| !new.contains(word)).map(|word| format!("- {}", shown(word))));
+        changes
+            .extend(new.iter().filter(|word| !old.contains(word)).map(|word| format!("+ {}", shown(word))));
     }
     match changes.is_empty() {
         true => Ok(()),

@@ -102,6 +102,9 @@ impl<R: Read> TarReader<R> {
     /// As [`TarReader::next_entry`], for who judges names and kinds otherwise.
     pub fn next_raw(&mut self) -> Result<Option<RawEntry>, TarError> {
         let mut extension = Extension::default();
+        // Where readers of tars differ in what counts, what is judged here is not what another unpacks.
+        let several = || TarError::Damaged("an entry with several extension headers".to_owned());
+        let (mut gnu, mut pax) = (false, false);
         while let Some(header) = self.next_header()? {
             let size = extension.size.take().map_or_else(|| header.entry_size(), Ok);
             let size = size.map_err(|_| TarError::Damaged("a size that is no number".to_owned()))?;
@@ -110,11 +113,26 @@ impl<R: Read> TarReader<R> {
             self.left = size;
             self.padding = padded - size;
             let kind = header.entry_type();
+            let (is_gnu, is_pax) =
+                (kind.is_gnu_longname() || kind.is_gnu_longlink(), kind.is_pax_local_extensions());
+            if (is_gnu && pax)
+                || (is_pax && (gnu || pax))
+                || (kind.is_pax_global_extensions() && (gnu || pax))
+            {
+                return Err(several());
+            }
+            (gnu, pax) = (gnu || is_gnu, pax || is_pax);
             if kind.is_gnu_longname() {
+                if extension.path.is_some() {
+                    return Err(several());
+                }
                 extension.path = Some(without_nul(self.read_extension()?));
             } else if kind.is_gnu_longlink() {
+                if extension.link.is_some() {
+                    return Err(several());
+                }
                 extension.link = Some(without_nul(self.read_extension()?));
-            } else if kind.is_pax_local_extensions() {
+            } else if is_pax {
                 read_pax(&self.read_extension()?, &mut extension)?;
             } else if kind.is_pax_global_extensions() {
                 self.read_extension()?;
@@ -235,13 +253,15 @@ fn read_pax(mut records: &[u8], extension: &mut Extension) -> Result<(), TarErro
         let equals = record.iter().position(|b| *b == b'=').ok_or_else(damaged)?;
         let (key, value) = (&record[..equals], &record[equals + 1..]);
         match key {
+            key if key.starts_with(b"GNU.sparse.") => extension.sparse = true,
+            // An empty value takes back what an earlier header has said (POSIX.1-2017 pax): nothing, here.
+            _ if value.is_empty() => {}
             b"path" => extension.path = Some(value.to_vec()),
             b"linkpath" => extension.link = Some(value.to_vec()),
             b"size" => {
                 let size = std::str::from_utf8(value).ok().and_then(|n| n.parse().ok());
                 extension.size = Some(size.ok_or_else(damaged)?);
             }
-            key if key.starts_with(b"GNU.sparse.") => extension.sparse = true,
             _ => {}
         }
         records = &records[length..];
@@ -371,6 +391,34 @@ mod tests {
         reader.next_entry().unwrap();
         let error = reader.read_to_end(&mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    /// A pax record, with its own length in front.
+    fn record(key: &str, value: &str) -> String {
+        let rest = format!(" {key}={value}\n");
+        let length = (1..).find(|length: &usize| length.to_string().len() + rest.len() == *length).unwrap();
+        format!("{length}{rest}")
+    }
+
+    #[test]
+    fn what_other_readers_would_read_otherwise_is_refused_or_read_as_they_do() {
+        let (pax, long, global) =
+            (tar::EntryType::XHeader, tar::EntryType::GNULongName, tar::EntryType::XGlobalHeader);
+        let path = record("path", "other");
+        let file: (&[u8], tar::EntryType, &[u8]) = (b"../named", tar::EntryType::Regular, b"");
+        let empty = record("path", "");
+        let tar = tar_of(&[(b"x", pax, empty.as_bytes()), file]);
+        assert!(matches!(names(&tar), Err(TarError::UnsafeName(name)) if name == "../named"));
+        for headers in [
+            [(&b"x"[..], pax, path.as_bytes()), (&b"x"[..], pax, path.as_bytes())],
+            [(b"x", long, b"long\0"), (b"x", pax, path.as_bytes())],
+            [(b"x", pax, path.as_bytes()), (b"x", long, b"long\0")],
+            [(b"x", long, b"long\0"), (b"x", long, b"longer\0")],
+            [(b"x", pax, path.as_bytes()), (b"x", global, path.as_bytes())],
+        ] {
+            let tar = tar_of(&[headers[0], headers[1], file]);
+            assert!(matches!(names(&tar), Err(TarError::Damaged(_))), "{headers:?}");
+        }
     }
 
     #[test]

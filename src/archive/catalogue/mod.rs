@@ -2,7 +2,7 @@
 //! that a search reads no page and no run. It is made of the archive and may be removed at any time. Whoever asks brings it
 //! up to date first; where it cannot be written, it is made in memory.
 //!
-//! It is believed no more than a hint: what it finds by a digest is looked at in the run itself.
+//! Lists come from it alone; what it finds by a digest or an id is looked at in the run itself.
 
 mod absorb;
 mod query;
@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use oci_spec::image::{Descriptor, ImageIndex};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 pub(super) use query::{commits, ids, manifest_of, newest, search, with_key};
@@ -34,6 +35,18 @@ pub(super) enum Failure {
     Database(rusqlite::Error),
     /// The archive does not do its.
     Archive(ArchiveError),
+    /// What the database says is not so.
+    Wrong,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Database(error) => error.fmt(f),
+            Self::Archive(error) => error.fmt(f),
+            Self::Wrong => f.write_str("it names another run than the archive has"),
+        }
+    }
 }
 
 /// What a question of the catalogue gives.
@@ -56,7 +69,7 @@ pub(super) fn ask<T>(layout: &Layout, question: impl Fn(&Connection) -> Answer<T
     index::look_up(layout, |index| {
         let path = layout.catalogue();
         let answer = match open(&path).and_then(|db| answered(layout, index, db, &question)) {
-            Err(Failure::Database(error)) if is_damage(&error) => {
+            Err(failure) if is_damage(&failure) => {
                 // Nothing is lost with it.
                 let _ = fs::remove_file(&path);
                 open(&path).and_then(|db| answered(layout, index, db, &question))
@@ -64,7 +77,8 @@ pub(super) fn ask<T>(layout: &Layout, question: impl Fn(&Connection) -> Answer<T
             answer => answer,
         };
         let answer = match answer {
-            Err(Failure::Database(error)) => {
+            Err(failure @ (Failure::Database(_) | Failure::Wrong)) => {
+                let error = failure.to_string();
                 tracing::debug!(%error, "the catalogue cannot be used; one is made in memory");
                 in_memory().and_then(|db| answered(layout, index, db, &question))
             }
@@ -72,8 +86,8 @@ pub(super) fn ask<T>(layout: &Layout, question: impl Fn(&Connection) -> Answer<T
         };
         answer.map_err(|failure| match failure {
             Failure::Archive(error) => error,
-            Failure::Database(error) => {
-                ArchiveError::Damaged { what: "the catalogue".to_owned(), reason: error.to_string() }
+            failure => {
+                ArchiveError::Damaged { what: "the catalogue".to_owned(), reason: failure.to_string() }
             }
         })
     })
@@ -84,12 +98,17 @@ pub(super) fn refresh(layout: &Layout) {
     let _ = ask(layout, |_| Ok(()));
 }
 
-fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+fn is_damage(failure: &Failure) -> bool {
+    let damages = |code| matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase);
+    match failure {
+        Failure::Database(error) => error.sqlite_error_code().is_some_and(damages),
+        Failure::Archive(_) => false,
+        Failure::Wrong => true,
+    }
 }
 
 /// Somebody else's archive may hold any file under the catalogue's name: a link is not followed, and nothing in the file
-/// makes SQLite run anything (<https://www.sqlite.org/security.html>).
+/// makes SQLite run anything: no view, no trigger, no function (<https://www.sqlite.org/security.html>).
 fn open(path: &Path) -> Answer<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -104,6 +123,13 @@ fn in_memory() -> Answer<Connection> {
 
 fn prepared(mut db: Connection) -> Answer<Connection> {
     db.busy_timeout(PATIENCE)?;
+    for (setting, value) in [
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+    ] {
+        db.set_db_config(setting, value)?;
+    }
     db.execute_batch(
         "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA synchronous = NORMAL;",
     )?;
@@ -202,6 +228,40 @@ mod tests {
         symlink(&others, &path).unwrap();
         assert_eq!(ids(&fixture.archive), runs);
         assert_eq!(fs::read(&others).unwrap(), before);
+    }
+
+    #[test]
+    fn a_catalogue_that_names_another_run_is_made_anew() {
+        let (fixture, runs) = with_runs(2);
+        let path = fixture.archive.layout().catalogue();
+        let db = Connection::open(&path).unwrap();
+        let swap = "UPDATE run SET manifest = (SELECT manifest FROM run WHERE id = ?1) WHERE id = ?2";
+        db.execute(swap, [runs[0].as_str(), runs[1].as_str()]).unwrap();
+        drop(db);
+        assert_eq!(fixture.archive.run(runs[1].as_str()).unwrap().record.id, runs[1]);
+        assert_eq!(fixture.archive.run(runs[0].as_str()).unwrap().record.id, runs[0]);
+    }
+
+    #[test]
+    fn nothing_in_a_catalogue_of_strangers_is_run() {
+        let (fixture, runs) = with_runs(2);
+        let path = fixture.archive.layout().catalogue();
+        let db = Connection::open(&path).unwrap();
+        // It would never end.
+        let view = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS n, x'00' AS digest FROM n";
+        db.execute_batch(&format!("DROP TABLE source; CREATE VIEW source AS {view};")).unwrap();
+        drop(db);
+        assert_eq!(ids(&fixture.archive), runs);
+    }
+
+    #[test]
+    fn an_archive_behind_a_link_has_its_catalogue_too() {
+        let (fixture, runs) = with_runs(2);
+        let link = fixture.dir.path().join("link");
+        symlink(fixture.archive.path(), &link).unwrap();
+        let archive = Archive::open(&link).unwrap();
+        assert_eq!(ids(&archive), runs);
+        assert!(open(&archive.layout().catalogue()).is_ok());
     }
 
     #[test]
