@@ -17,10 +17,11 @@ const MANIFEST: &str = "builder.toml";
 const REQUIRED: [&str; 5] = ["prepare.sh", "deps.sh", "build.sh", "verify.sh", "packages.sh"];
 
 /// Those that a builder may lack.
-const OPTIONAL: [&str; 17] = [
+const OPTIONAL: [&str; 18] = [
     "tidy.sh",
     "base.sh",
     "look.sh",
+    "dpkg.sh",
     "family.sh",
     "provide.sh",
     "install.sh",

@@ -35,8 +35,9 @@ impl PackageLists {
     /// An image's identity is that of its contents; what is said of them depends on the script that is asked.
     fn path(&self, image: Digest, builder: &Builder) -> PathBuf {
         let mut hasher = Hasher::new();
-        let script = builder.files.get("packages.sh").map(Vec::as_slice).unwrap_or_default();
-        for (name, value) in [("image", image.hex().as_bytes()), ("script", script)] {
+        let script = |name: &str| builder.files.get(name).map(Vec::as_slice).unwrap_or_default();
+        let (packages, dpkg) = (script("packages.sh"), script("dpkg.sh"));
+        for (name, value) in [("image", image.hex().as_bytes()), ("script", packages), ("dpkg", dpkg)] {
             // Hashing in memory does not fail.
             let _ = hasher.field(name, value);
         }
