@@ -16,7 +16,7 @@ use super::layer_check;
 use super::layout::Layout;
 use super::manifest::{
     IMAGE_BUILDER, IMAGE_ID, IMAGE_KEY, IMAGE_RECORD, IMAGE_ROLE, annotation, annotations, canonical_json,
-    describes_artifact, descriptor, digest_of,
+    descriptor, digest_of, lists_artifact,
 };
 use super::workspace::Workspace;
 use crate::model::{Digest, ImageRecord};
@@ -263,7 +263,7 @@ fn listed(layout: &Layout, record: &ImageRecord) -> Result<Option<ImageEntries>>
     let mut entries = index.manifests().iter().filter(has_id);
     let image = entries.clone().find(|entry| entry.artifact_type().is_none());
     let record = entries.find(|entry| {
-        describes_artifact(entry, IMAGE_RECORD) && annotation(entry, IMAGE_KEY) == Some(key.as_str())
+        lists_artifact(entry, IMAGE_RECORD) && annotation(entry, IMAGE_KEY) == Some(key.as_str())
     });
     Ok(image.zip(record).map(|(image, record)| ImageEntries { image: image.clone(), record: record.clone() }))
 }
@@ -274,7 +274,7 @@ impl ImageEntries {
     pub(super) fn list(self, index: &mut Vec<Descriptor>) {
         take_entry(index, &self.image);
         let same = |entry: &Descriptor| {
-            describes_artifact(entry, IMAGE_RECORD)
+            lists_artifact(entry, IMAGE_RECORD)
                 && [IMAGE_KEY, IMAGE_ID]
                     .iter()
                     .all(|key| annotation(entry, key) == annotation(&self.record, key))
@@ -295,7 +295,7 @@ pub(super) fn manifests(index: &[Descriptor]) -> impl Iterator<Item = Digest> {
 
 /// True for the entry of an image or of an image's record, and for nothing else that has the annotations of one.
 pub(super) fn is_entry(entry: &Descriptor) -> bool {
-    let kind = entry.artifact_type().is_none() || describes_artifact(entry, IMAGE_RECORD);
+    let kind = entry.artifact_type().is_none() || lists_artifact(entry, IMAGE_RECORD);
     kind && *entry.media_type() == MediaType::ImageManifest && annotation(entry, IMAGE_ID).is_some()
 }
 
@@ -304,8 +304,8 @@ pub(super) fn take_entry(index: &mut Vec<Descriptor>, entry: &Descriptor) {
     let about = |entry: &Descriptor, key| annotation(entry, key).map(str::to_owned);
     let same = |known: &Descriptor| {
         known.digest() == entry.digest()
-            || (describes_artifact(entry, IMAGE_RECORD)
-                && describes_artifact(known, IMAGE_RECORD)
+            || (lists_artifact(entry, IMAGE_RECORD)
+                && lists_artifact(known, IMAGE_RECORD)
                 && [IMAGE_KEY, IMAGE_ID].iter().all(|key| about(known, key) == about(entry, key)))
     };
     if !index.iter().any(same) {
@@ -317,7 +317,7 @@ pub(super) fn take_entry(index: &mut Vec<Descriptor>, entry: &Descriptor) {
 pub(super) fn find(layout: &Layout, key: &Digest) -> Result<Option<ImageRecord>> {
     let key = key.to_string();
     let has_key = |entry: &&Descriptor| {
-        describes_artifact(entry, IMAGE_RECORD) && annotation(entry, IMAGE_KEY) == Some(key.as_str())
+        lists_artifact(entry, IMAGE_RECORD) && annotation(entry, IMAGE_KEY) == Some(key.as_str())
     };
     index::look_up(layout, |index| match index.manifests().iter().rev().find(has_key).and_then(digest_of) {
         Some(manifest) => read_record(layout, &manifest).map(Some),
@@ -328,7 +328,7 @@ pub(super) fn find(layout: &Layout, key: &Digest) -> Result<Option<ImageRecord>>
 /// Every image record, oldest first.
 pub(super) fn list(layout: &Layout) -> Result<Vec<ImageRecord>> {
     index::look_up(layout, |index| {
-        let records = index.manifests().iter().filter(|entry| describes_artifact(entry, IMAGE_RECORD));
+        let records = index.manifests().iter().filter(|entry| lists_artifact(entry, IMAGE_RECORD));
         records.filter_map(digest_of).map(|manifest| read_record(layout, &manifest)).collect()
     })
 }

@@ -92,6 +92,11 @@ pub(super) fn is_artifact(manifest: &ImageManifest, wanted: &str) -> bool {
     manifest.artifact_type().as_ref().is_some_and(|found| found.as_ref() == wanted)
 }
 
+/// True when the entry of an index lists an artifact of type `wanted`: a manifest, which alone can be read as one.
+pub(super) fn lists_artifact(entry: &Descriptor, wanted: &str) -> bool {
+    *entry.media_type() == MediaType::ImageManifest && describes_artifact(entry, wanted)
+}
+
 /// True when the descriptor says that it is an artifact of type `wanted`.
 pub(super) fn describes_artifact(descriptor: &Descriptor, wanted: &str) -> bool {
     descriptor.artifact_type().as_ref().is_some_and(|found| found.as_ref() == wanted)

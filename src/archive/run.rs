@@ -17,7 +17,7 @@ use super::layout::Layout;
 use super::manifest::{
     Annotations, BUILD_KEYS, FILE_ROLE, FILE_TARGET, RUN, RUN_COMMIT, RUN_DURATION, RUN_ID, RUN_IMAGES,
     RUN_OUTCOME, RUN_PACKAGE, RUN_RECORD, RUN_RELEASE, RUN_STARTED, RUN_TARGETS, RUN_VERSION, VERIFY_KEYS,
-    annotation, annotations, describes_artifact, descriptor, digest_of, is_artifact, manifest_annotation,
+    annotation, annotations, descriptor, digest_of, is_artifact, lists_artifact, manifest_annotation,
 };
 use super::pages;
 use super::workspace::Workspace;
@@ -359,7 +359,7 @@ pub(super) fn find_key(
 }
 
 pub(super) fn run_id(entry: &Descriptor) -> Option<RunId> {
-    describes_artifact(entry, RUN).then(|| annotation(entry, RUN_ID)?.parse().ok())?
+    lists_artifact(entry, RUN).then(|| annotation(entry, RUN_ID)?.parse().ok())?
 }
 
 /// The runs of an index, oldest first.

@@ -11,7 +11,9 @@ use super::image::ImageConfig;
 use super::index;
 use super::layout::Layout;
 use super::lost_page;
-use super::manifest::{IMAGE_ID, IMAGE_KEY, IMAGE_RECORD, RUN, RUN_ID, annotation, digest_of, is_artifact};
+use super::manifest::{
+    IMAGE_ID, IMAGE_KEY, IMAGE_RECORD, RUN, RUN_ID, annotation, describes_artifact, digest_of, is_artifact,
+};
 use super::pages;
 use super::present::{self, Stored};
 use super::run;
@@ -265,6 +267,7 @@ impl<'a> Verifier<'a> {
         for entry in entries {
             let users = users_of(entry);
             let Some(digest) = self.refer_to(entry, "a manifest", &users) else { continue };
+            let artifact = [RUN, IMAGE_RECORD].into_iter().find(|kind| describes_artifact(entry, kind));
             match entry.media_type() {
                 MediaType::ImageManifest => {
                     let Some(manifest): Option<ImageManifest> = self.parse(&digest, "the manifest", &users)
@@ -273,7 +276,13 @@ impl<'a> Verifier<'a> {
                         self.image_manifests.entry(digest).or_insert_with(|| vec![digest]);
                         continue;
                     };
-                    if is_artifact(&manifest, RUN) || is_artifact(&manifest, IMAGE_RECORD) {
+                    let is = [RUN, IMAGE_RECORD].into_iter().find(|kind| is_artifact(&manifest, kind));
+                    if is != artifact {
+                        let [listed, is] = [artifact, is].map(|kind| kind.unwrap_or("an image"));
+                        let message = format!("the manifest {digest} is listed as {listed}, and is {is}");
+                        self.problem(ProblemKind::Document, message, Some(digest), &users);
+                    }
+                    if is.is_some() {
                         later.push((entry.clone(), digest, manifest));
                     } else {
                         self.walk_image(digest, &manifest);
@@ -285,6 +294,11 @@ impl<'a> Verifier<'a> {
                         None => self.runs_of_lost_page(entry, &digest),
                     };
                     self.walk_manifests(&nested, depth - 1, later);
+                }
+                // It would not be found as what it is.
+                other if artifact.is_some() => {
+                    let message = format!("{digest} is listed as a manifest of Packhold and as {other}");
+                    self.problem(ProblemKind::Document, message, Some(digest), &users);
                 }
                 // Something of another tool's: its bytes are checked.
                 _ => {}
@@ -713,6 +727,25 @@ mod tests {
         assert_eq!(only_problem(&fixture).kind, ProblemKind::Document);
         fs::write(&path, text.replace("20231114-221321", "20231114-221322")).unwrap();
         assert_eq!(only_problem(&fixture).kind, ProblemKind::Document);
+    }
+
+    #[test]
+    fn an_entry_that_lists_a_run_as_something_else_is_found() {
+        let fixture = Fixture::new();
+        fixture.add_run(1);
+        let path = fixture.archive.layout().index();
+        let text = fs::read_to_string(&path).unwrap();
+        let run: Vec<_> = text.split("{\"annotations\"").filter(|entry| entry.contains(RUN)).collect();
+        let [run] = run[..] else { panic!("{text}") };
+        let manifest = MediaType::ImageManifest.to_string();
+        for (from, to) in [(RUN, IMAGE_RECORD), (RUN, "text/plain"), (manifest.as_str(), "text/plain")] {
+            assert!(run.contains(from), "{run}");
+            fs::write(&path, text.replace(run, &run.replace(from, to))).unwrap();
+            let report = fixture.verify();
+            assert!(report.problems.iter().all(|found| found.kind == ProblemKind::Document));
+            assert!(!report.is_sound(), "{from} as {to}");
+            assert!(fixture.archive.runs().unwrap().is_empty(), "{from} as {to}");
+        }
     }
 
     #[test]
