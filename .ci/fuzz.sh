@@ -4,7 +4,8 @@
 #
 #   cargo fuzz cmin --sanitizer none TARGET    after copying them there, to take in what is new
 #
-# Memory is bounded by the targets themselves and here; an input may take a minute, on a busy machine.
+# Inputs are chosen from the same seed each time, so that a test run fails for what was changed and not by chance; SEED=0 is another
+# each time, to hunt. Memory is bounded by the targets themselves and here; an input may take a minute, on a busy machine.
 set -euo pipefail
 cd "$(dirname "$0")/../fuzz"
 seconds=${1:?usage: fuzz.sh SECONDS [TARGET…]}
@@ -30,7 +31,7 @@ run() {
     # Scratch folders that an end by force leaves are not in the way of others.
     timeout --kill-after=10 $((seconds + 60)) \
         cargo fuzz run --sanitizer none "$target" "work/$target" "corpus/$target" -- \
-        -max_total_time="$seconds" -timeout=60 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 \
+        -max_total_time="$seconds" -timeout=60 -rss_limit_mb=1024 -max_len=65536 -seed="${SEED:-1}" -print_final_stats=1 \
         >"$log" 2>&1 || status=$?
     if [ "$status" -ne 0 ]; then
         echo "fuzz: $target failed; the input is named at the end of its log, fuzz/$log:"
