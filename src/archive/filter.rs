@@ -1,3 +1,5 @@
+use std::cell::RefCell;
+
 use jiff::Timestamp;
 
 use super::catalogue;
@@ -6,7 +8,7 @@ use super::image;
 use super::layout::Layout;
 use super::manifest::digest_of;
 use super::run::RunSummary;
-use crate::model::{Digest, TargetName};
+use crate::model::{Digest, RunId, TargetName};
 
 /// Which runs are looked for. A run is found if all that is given holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,24 +31,35 @@ pub struct RunFilter {
     pub file: Option<Digest>,
 }
 
-/// The newest runs that fit, newest first, at most `limit`.
-pub(super) fn search(layout: &Layout, filter: &RunFilter, limit: usize) -> Result<Vec<RunSummary>> {
+/// Hands over the newest runs that fit, newest first, at most `limit`, each once.
+pub(super) fn search(
+    layout: &Layout,
+    filter: &RunFilter,
+    limit: usize,
+    take: impl FnMut(RunSummary),
+) -> Result<()> {
+    // The catalogue is asked again where it turns out to be wrong on the way: then it goes on after the last run.
+    let state = RefCell::new((take, limit, None::<RunId>));
     catalogue::ask(layout, |db| {
-        let mut found = Vec::new();
-        if limit == 0 {
-            return Ok(found);
+        let (take, left, last) = &mut *state.borrow_mut();
+        if *left == 0 {
+            return Ok(());
         }
         catalogue::search(db, filter, |run| {
+            if last.as_ref().is_some_and(|last| run.id >= *last) {
+                return Ok(true);
+            }
             let has = |wanted: &Digest| -> Result<bool> {
                 let manifest = image::read_manifest(layout, &run.manifest, "the manifest of a run")?;
                 Ok(manifest.layers().iter().any(|layer| digest_of(layer).as_ref() == Some(wanted)))
             };
             if filter.file.as_ref().map_or(Ok(true), has)? {
-                found.push(run);
+                *last = Some(run.id.clone());
+                *left -= 1;
+                take(run);
             }
-            Ok(found.len() < limit)
-        })?;
-        Ok(found)
+            Ok(*left > 0)
+        })
     })
 }
 

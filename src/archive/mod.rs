@@ -283,7 +283,15 @@ impl Archive {
 
     /// The newest runs that a filter finds, newest first, at most `limit`.
     pub fn search(&self, filter: &RunFilter, limit: usize) -> Result<Vec<RunSummary>> {
-        filter::search(self.layout(), filter, limit)
+        let mut found = Vec::new();
+        self.for_each_run(filter, limit, |run| found.push(run))?;
+        Ok(found)
+    }
+
+    /// Hands over the newest runs that a filter finds, newest first, at most `limit`, each once. The catalogue is locked against
+    /// changes until the last was taken: `take` must not wait for others.
+    pub fn for_each_run(&self, filter: &RunFilter, limit: usize, take: impl FnMut(RunSummary)) -> Result<()> {
+        filter::search(self.layout(), filter, limit, take)
     }
 
     /// The run that `wanted` means: an id, the beginning of exactly one id, or `latest`.

@@ -1,22 +1,19 @@
-use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{ArchiveCommand, Common, ListArguments, OutputFormat, PruneArguments};
+use super::args::{ArchiveCommand, Common, OutputFormat, PruneArguments};
 use super::context;
 use super::error::CliError;
-use super::{receipt, replay, restore, transfer};
-use crate::archive::{Archive, KeepPolicy, PrunePlan, Repaired, Run, RunFilter, VerifyProgress};
-use crate::model::Digest;
+use super::{list, receipt, replay, restore, transfer};
+use crate::archive::{KeepPolicy, PrunePlan, Repaired, Run, VerifyProgress};
 use crate::report;
-use crate::support::fs::PathContext;
 
 /// `packhold archive`
 pub(super) async fn archive(common: &Common, command: ArchiveCommand) -> Result<u8, CliError> {
     match command {
-        ArchiveCommand::List(arguments) => list(common, &context::existing_archive(common)?, arguments),
+        ArchiveCommand::List(arguments) => list::list(common, &context::existing_archive(common)?, arguments),
         ArchiveCommand::Show { run, receipt: true, dsse } => receipt::show(common, &run, dsse),
         ArchiveCommand::CheckReceipt { run, public_key } => {
             receipt::check(common, &run, public_key.as_deref())
@@ -39,55 +36,6 @@ pub(super) async fn archive(common: &Common, command: ArchiveCommand) -> Result<
 
 pub(super) fn json<T: serde::Serialize>(value: &T) {
     println!("{}", serde_json::to_string(value).unwrap_or_default());
-}
-
-fn list(common: &Common, archive: &Archive, arguments: ListArguments) -> Result<u8, CliError> {
-    let filter = RunFilter {
-        file: arguments.artifact.as_deref().map(file_digest).transpose()?,
-        package: arguments.package,
-        version: arguments.version,
-        commit: arguments.commit,
-        target: arguments.target,
-        outcome: arguments.outcome,
-        since: arguments.since,
-        until: arguments.until,
-    };
-    let runs = archive.search(&filter, arguments.limit.unwrap_or(usize::MAX))?;
-    let mut text = String::new();
-    if common.format == OutputFormat::Json {
-        for run in &runs {
-            text += &serde_json::to_string(run).unwrap_or_default();
-            text.push('\n');
-        }
-        print!("{text}");
-        return Ok(0);
-    }
-    if runs.is_empty() {
-        let such = if filter == RunFilter::default() { "" } else { "such " };
-        println!("no {such}runs in {}", archive.path().display());
-    }
-    for run in runs {
-        let targets: Vec<String> =
-            run.targets.iter().map(|target| format!("{} {}", target.target, target.outcome)).collect();
-        let targets = targets.join(", ");
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}  {} {}  {}  [{targets}]", run.id, run.package, run.version, run.outcome);
-    }
-    // At once: a hundred thousand lines may follow each other.
-    print!("{text}");
-    Ok(0)
-}
-
-/// The digest that is meant: that of a file, or one that is written.
-fn file_digest(text: &str) -> Result<Digest, CliError> {
-    let hex = text.strip_prefix("sha256:").unwrap_or(text);
-    if let Ok(digest) = Digest::from_hex(&hex.to_ascii_lowercase()) {
-        return Ok(digest);
-    }
-    let mut file = std::fs::File::open(text).at("read", text)?;
-    let mut hasher = crate::model::Hasher::new();
-    std::io::copy(&mut file, &mut hasher).at("read", text)?;
-    Ok(hasher.finish().0)
 }
 
 fn show(common: &Common, run: &Run) {

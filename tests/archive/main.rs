@@ -348,3 +348,22 @@ fn try_run(archive: &Archive, number: u32, started: jiff::Timestamp) -> Result<R
     archive.add_run(&record, &images, &[file])?;
     Ok(record.id)
 }
+
+#[test]
+fn who_reads_only_the_beginning_of_a_list_sees_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open_or_create(dir.path()).unwrap();
+    for runs in [0, 1] {
+        (0..runs).for_each(|number| drop(add_run(&archive, number)));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_packhold"))
+            .args(["archive", "list", "--archive", dir.path().to_str().unwrap()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.code(), said.as_ref()), (Some(0), ""), "of {runs} runs");
+    }
+}
