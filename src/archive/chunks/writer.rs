@@ -21,7 +21,7 @@ use crate::model::{Digest, Hasher};
 use crate::support::fs::{FsError, PathContext};
 
 /// Bytes of a chunk: at least, on average, at most. Smaller ones are found again more often and compress worse.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(in super::super) struct Cut {
     least: usize,
     average: usize,
@@ -31,8 +31,9 @@ pub(in super::super) struct Cut {
 /// For layers of images.
 pub(in super::super) const LARGE: Cut = Cut { least: 128 << 10, average: 512 << 10, most: 2 << 20 };
 
-/// For documents of runs, most of which the run before said as well.
+/// For documents of runs, most of which the run before said as well; those that are smaller than a block are cut [`FINE`].
 pub(in super::super) const SMALL: Cut = Cut { least: 8 << 10, average: 32 << 10, most: 128 << 10 };
+const FINE: Cut = Cut { least: 2 << 10, average: 8 << 10, most: 32 << 10 };
 
 /// Bytes that are handed over at a time, and how many such blocks may wait.
 const BLOCK: usize = 1 << 20;
@@ -322,7 +323,8 @@ impl PackerThread {
 
     /// Cuts a blob and writes what is new in it.
     fn pieces(&mut self, blob: &mut Incoming, compressors: &mut Compressors) -> Result<Vec<Piece>, FsError> {
-        let Cut { least, average, most } = self.cut;
+        let is_fine = self.cut == SMALL && blob.block.len() < BLOCK;
+        let Cut { least, average, most } = if is_fine { FINE } else { self.cut };
         let mut pieces = Vec::new();
         for chunk in StreamCDC::new(blob, least, average, most) {
             let chunk = chunk.map_err(io::Error::from).at("cut for", &self.path)?;
