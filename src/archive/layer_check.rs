@@ -1,18 +1,11 @@
 //! What the tar of a layer may hold. An engine unpacks it as root; what leaves the root file system, or makes it grow without
 //! bytes, is refused when it comes in and when it goes out.
 
-use std::collections::BTreeSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufReader, Read};
 
-use tar::EntryType;
-
 use super::error::{ArchiveError, Result};
-use crate::support::tar_reader::{RawEntry, TarError, TarReader};
-use crate::support::terminal_text::neutralise;
-
-/// The most entries of a layer, of all distros' images by far.
-const MOST_ENTRIES: usize = 10_000_000;
+use crate::support::layer_rules::{Judge, MOST_ENTRIES};
+use crate::support::tar_reader::{TarError, TarReader};
 
 /// Copies a layer to `sink` and looks at its entries on the way. When this fails, `sink` has got a part of it.
 ///
@@ -59,84 +52,17 @@ impl<R: Read, S: FnMut(&[u8]) -> Result<()>> Read for Tee<R, S> {
 /// True when there was an entry or an end marker: anything of a tar.
 fn check(tar: impl Read) -> Result<bool> {
     let mut reader = TarReader::new(tar);
-    let mut links = Links::default();
+    let mut judge = Judge::default();
     for entries in 0..MOST_ENTRIES {
         match reader.next_raw() {
             Ok(None) => return Ok(true),
             Err(TarError::Truncated) => return Ok(entries > 0),
-            Ok(Some(entry)) => allow(&entry, &mut links)?,
+            Ok(Some(entry)) => judge.allow(&entry).map(drop).map_err(|reason| refused(&reason))?,
             Err(TarError::Io(error)) => return Err(ArchiveError::Input(error)),
             Err(error) => return Err(refused(&error.to_string())),
         }
     }
     Err(refused(&format!("it has more than {MOST_ENTRIES} entries")))
-}
-
-/// The names of symbolic links that a layer has brought so far, by their hashes.
-#[derive(Default)]
-struct Links(BTreeSet<u64>);
-
-impl Links {
-    fn hash(parts: &[&[u8]]) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        parts.hash(&mut hasher);
-        hasher.finish()
-    }
-
-    /// True when the name goes through a link.
-    fn are_passed(&self, parts: &[&[u8]]) -> bool {
-        !self.0.is_empty() && (1..parts.len()).any(|depth| self.0.contains(&Self::hash(&parts[..depth])))
-    }
-
-    fn has(&self, parts: &[&[u8]]) -> bool {
-        self.0.contains(&Self::hash(parts))
-    }
-
-    fn note(&mut self, parts: &[&[u8]], is_link: bool) {
-        match is_link {
-            true => self.0.insert(Self::hash(parts)),
-            false => self.0.remove(&Self::hash(parts)),
-        };
-    }
-}
-
-/// Symbolic links may say anything: in the container they lead to what is in the container.
-fn allow(entry: &RawEntry, links: &mut Links) -> Result<()> {
-    let name = neutralise(&entry.path);
-    let parts =
-        inside(&entry.path).ok_or_else(|| refused(&format!("`{name}` leaves the root file system")))?;
-    let kind = entry.header.entry_type();
-    if links.are_passed(&parts) {
-        return Err(refused(&format!("`{name}` goes through a symbolic link of the same layer")));
-    }
-    if entry.sparse {
-        return Err(refused(&format!("`{name}` is a sparse file")));
-    }
-    let mut is_link = kind == EntryType::Symlink;
-    match kind {
-        EntryType::Link => match inside(strip_root(&entry.link)) {
-            Some(target) if !links.are_passed(&target) => is_link = links.has(&target),
-            _ => return Err(refused(&format!("the hard link `{name}` leads out of the root file system"))),
-        },
-        EntryType::Block => return Err(refused(&format!("`{name}` is a block device"))),
-        EntryType::Char if parts.first() != Some(&&b"dev"[..]) => {
-            return Err(refused(&format!("`{name}` is a device outside of /dev")));
-        }
-        _ => {}
-    }
-    links.note(&parts, is_link);
-    Ok(())
-}
-
-fn strip_root(link: &[u8]) -> &[u8] {
-    link.strip_prefix(b"/").unwrap_or(link)
-}
-
-/// The parts of a name that stays inside: relative and without `..`.
-fn inside(name: &[u8]) -> Option<Vec<&[u8]>> {
-    let parts: Vec<&[u8]> =
-        name.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
-    (!name.starts_with(b"/") && !name.contains(&0) && !parts.contains(&&b".."[..])).then_some(parts)
 }
 
 fn refused(reason: &str) -> ArchiveError {

@@ -3,6 +3,8 @@
 pub(crate) mod decompress;
 pub mod fs;
 mod hint;
+pub(crate) mod image_archive;
+pub(crate) mod layer_rules;
 pub mod read_ahead;
 pub mod tar_reader;
 pub mod terminal_text;

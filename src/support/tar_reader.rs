@@ -68,6 +68,8 @@ pub struct RawEntry {
     pub size: u64,
     /// True for a sparse file, of GNU's or of pax's kind: what follows is a map of it and not its content.
     pub sparse: bool,
+    /// The records of its pax header, in their order: what they say of name, link and size is in those fields already.
+    pub pax: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Reads a tar (ustar, GNU or pax) entry by entry. Between two calls of [`TarReader::next_entry`], reading from it gives
@@ -86,12 +88,18 @@ struct Extension {
     link: Option<Vec<u8>>,
     size: Option<u64>,
     sparse: bool,
+    pax: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl<R: Read> TarReader<R> {
     /// A reader of the tar that `inner` gives.
     pub fn new(inner: R) -> Self {
         Self { inner, left: 0, padding: 0, ended: false }
+    }
+
+    /// What gives the tar: what comes after the end marker can still be read from it.
+    pub fn into_inner(self) -> R {
+        self.inner
     }
 
     /// The next entry, or `None` at the end marker. A tar without an end marker is [`TarError::Truncated`].
@@ -220,10 +228,10 @@ fn raw(header: tar::Header, size: u64, extension: Extension) -> Result<RawEntry,
         return Err(TarError::Damaged(format!("a name of {longest} bytes")));
     }
     let sparse = extension.sparse || header.entry_type() == tar::EntryType::GNUSparse;
-    Ok(RawEntry { path, link, header, size, sparse })
+    Ok(RawEntry { path, link, header, size, sparse, pax: extension.pax })
 }
 
-fn entry(RawEntry { path, link, header, size, sparse }: RawEntry) -> Result<TarEntry, TarError> {
+fn entry(RawEntry { path, link, header, size, sparse, .. }: RawEntry) -> Result<TarEntry, TarError> {
     let name = text(path)?;
     let path = safe_relative(&name).ok_or_else(|| TarError::UnsafeName(name.clone()))?;
     let link = text(link)?;
@@ -264,6 +272,7 @@ fn read_pax(mut records: &[u8], extension: &mut Extension) -> Result<(), TarErro
             }
             _ => {}
         }
+        extension.pax.push((key.to_vec(), value.to_vec()));
         records = &records[length..];
     }
     Ok(())

@@ -4,24 +4,8 @@
 mod read;
 mod write;
 
-use serde::{Deserialize, Serialize};
-
 pub(super) use read::import;
 pub(super) use write::export;
-
-/// The file that says what is in it.
-const MANIFEST: &str = "manifest.json";
-
-/// One image of `manifest.json`.
-#[derive(Deserialize, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ManifestItem {
-    config: String,
-    #[serde(default)]
-    repo_tags: Option<Vec<String>>,
-    #[serde(default)]
-    layers: Option<Vec<String>>,
-}
 
 #[cfg(test)]
 mod tests {

@@ -6,9 +6,11 @@ use super::super::error::{ArchiveError, Result};
 use super::super::image::{self, Layer};
 use super::super::layer_check;
 use super::super::layout::Layout;
-use super::{MANIFEST, ManifestItem};
 use crate::model::{Digest, Hasher};
 use crate::support::fs::PathContext;
+use crate::support::image_archive::{
+    MANIFEST, ManifestItem, write_bytes, write_end, write_header, write_padding,
+};
 use crate::support::read_ahead::ReadAhead;
 
 /// Writes an image as a tar. The manifest comes first, so that a reader knows what follows; the same image and tag give
@@ -29,18 +31,18 @@ pub(in super::super) fn export(
     }];
     let manifest = serde_json::to_vec(&manifest)
         .map_err(|e| ArchiveError::Damaged { what: MANIFEST.to_owned(), reason: e.to_string() })?;
-    write_bytes(out, MANIFEST, &manifest)?;
-    write_bytes(out, &format!("{}.json", id.hex()), &config)?;
+    write_bytes(out, MANIFEST, &manifest).map_err(ArchiveError::Output)?;
+    write_bytes(out, &format!("{}.json", id.hex()), &config).map_err(ArchiveError::Output)?;
     let mut written = BTreeSet::new();
     for layer in &image.layers {
         // An image may have the same layer twice; the manifest then names one file twice.
         if written.insert(layer.digest) {
-            write_header(out, &layer_name(&layer.digest), layer.size)?;
+            write_header(out, &layer_name(&layer.digest), layer.size).map_err(ArchiveError::Output)?;
             write_layer(layout, out, layer, &format!("a layer of image {}", id.short()))?;
-            write_padding(out, layer.size)?;
+            write_padding(out, layer.size).map_err(ArchiveError::Output)?;
         }
     }
-    out.write_all(&[0; 1024]).and_then(|()| out.flush()).map_err(ArchiveError::Output)
+    write_end(out).map_err(ArchiveError::Output)
 }
 
 /// Writes the bytes of a layer, which must be what they should be, and nothing that an engine should not unpack.
@@ -71,28 +73,4 @@ fn write_layer(layout: &Layout, out: &mut impl Write, layer: &Layer, what: &str)
         true => Ok(()),
         false => Err(ArchiveError::WrongDigest { what: what.to_owned(), expected: layer.digest, found }),
     }
-}
-
-fn write_bytes(out: &mut impl Write, name: &str, bytes: &[u8]) -> Result<()> {
-    write_header(out, name, bytes.len() as u64)?;
-    out.write_all(bytes).map_err(ArchiveError::Output)?;
-    write_padding(out, bytes.len() as u64)
-}
-
-fn write_header(out: &mut impl Write, name: &str, size: u64) -> Result<()> {
-    let mut header = tar::Header::new_gnu();
-    header.set_path(name).map_err(ArchiveError::Output)?;
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(size);
-    header.set_cksum();
-    out.write_all(header.as_bytes()).map_err(ArchiveError::Output)
-}
-
-fn write_padding(out: &mut impl Write, size: u64) -> Result<()> {
-    let padding = (size.next_multiple_of(512) - size) as usize;
-    out.write_all(&[0; 512][..padding]).map_err(ArchiveError::Output)
 }
