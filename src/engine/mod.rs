@@ -5,6 +5,7 @@
 
 pub mod conformance;
 pub mod docker;
+pub mod embedded;
 pub mod fake;
 mod types;
 

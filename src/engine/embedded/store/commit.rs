@@ -1,0 +1,31 @@
+use std::path::Path;
+
+use super::Lease;
+use super::catalogue::{self, NewImage};
+use super::error::{Result, StoreError};
+use super::feed::Feed;
+use super::layer_tar;
+use super::layout::Layout;
+use super::workspace::Workspace;
+use crate::engine::{CommitSpec, ImageInfo};
+
+/// Makes an image of a leased one and the upper folder of an overlay over it.
+pub(super) fn commit(
+    layout: &Layout,
+    workspace: &Workspace,
+    lease: &Lease,
+    upper: &Path,
+    spec: &CommitSpec,
+) -> Result<ImageInfo> {
+    let mut feed = Feed::new(&workspace.new_path())?;
+    let written = layer_tar::write(upper, &mut feed);
+    let fed = feed.end();
+    let layer = match (fed.wait(), written) {
+        // Who writes to a layer that cannot be unpacked meets a broken pipe: that says less.
+        (Err(error), Ok(()) | Err(StoreError::Input(_))) | (_, Err(error)) => return Err(error),
+        (Ok(layer), Ok(())) => layer,
+    };
+    let config = lease.config.with_layer(layer.digest, spec);
+    let image = NewImage { config: &config, layers: vec![layer], repo_digest: None, tag: &spec.tag };
+    catalogue::publish(layout, workspace, image)
+}

@@ -1,0 +1,274 @@
+//! The images of the embedded engine.
+//!
+//! ```text
+//! lock                      flock(2): held while what is below changes, never for long
+//! tags/DIGEST.json          a tag and the identity of its image; named by the digest of the tag
+//! images/HEX.json           the configuration of an image, byte for byte; HEX is its identity
+//! images/HEX.repo-digests   what registries call it
+//! layers/sha256/HEX/tree    the tree of a layer as overlayfs wants it; HEX is the digest of its uncompressed tar
+//! layers/sha256/HEX/recipe  what the tar has besides the content of the tree's files
+//! layers/sha256/HEX/extra   the content of files that the tar holds twice, where there are such
+//! layers/sha256/HEX/size    bytes of the tar
+//! leases/DIGEST.json        an image and the folder of who uses it; void when the folder is gone
+//! tmp/w-*                   what is not complete: see `workspace`
+//! ```
+//!
+//! A layer is unpacked once, however many images have it, and its tar is not kept: [`Store::save`] makes it again of recipe and tree
+//! and proves it by its digest. What is visible is whole: a layer, then a configuration, then a tag appears by a rename, after
+//! everything below it was written out. Several processes may share a store.
+//!
+//! The folder is root's alone (mode 0700): its trees hold set-id programs of strangers.
+
+mod catalogue;
+mod commit;
+mod error;
+mod feed;
+mod image_config;
+mod layer_tar;
+mod layout;
+mod load;
+mod lock;
+mod overlay;
+mod platform;
+mod recipe;
+mod save;
+mod unpack;
+mod walker;
+mod workspace;
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::mpsc;
+use tokio_util::bytes::Bytes;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+pub use image_config::ImageConfig;
+
+use crate::engine::{ByteStream, CommitSpec, ImageId, ImageInfo, Result};
+use crate::support::fs::PathContext;
+use crate::support::read_ahead::ReadAhead;
+use error::StoreError;
+use layout::{Layout, TREE};
+use lock::StoreLock;
+use workspace::Workspace;
+
+/// Bytes of an image that go out at a time, and how many such blocks may wait.
+const BLOCK: usize = 512 << 10;
+const WAITING: usize = 4;
+
+/// The images of the embedded engine in one folder. Clones are the same store, and other processes may have it open too.
+#[derive(Clone, Debug)]
+pub struct Store {
+    layout: Layout,
+}
+
+/// The use of an image by who has a folder: while that folder is there, the image and its layers are.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// The image.
+    pub image: ImageId,
+    /// The trees of its layers, lowest first, as overlayfs takes them for `lowerdir` (where the uppermost comes first). They
+    /// must not be written to.
+    pub lower: Vec<PathBuf>,
+    /// What the image says of itself.
+    pub config: ImageConfig,
+}
+
+impl Store {
+    /// Opens a store, or makes one. What dead processes left in it goes with [`Store::sweep`].
+    pub fn open(dir: &Path) -> Result<Self> {
+        let layout = Layout::new(dir);
+        let make = || -> error::Result<()> {
+            for path in [layout.tmp(), layout.images(), layout.tags(), layout.leases(), layout.layers()] {
+                DirBuilder::new().recursive(true).mode(0o700).create(&path).at("create", &path)?;
+            }
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).at("change", dir)?;
+            StoreLock::take(&layout.lock())?;
+            Ok(())
+        };
+        make().map_err(|error| error.during(format!("open its store in {}", dir.display())))?;
+        Ok(Self { layout })
+    }
+
+    /// Takes the image of an archive in, of `docker save` or of an OCI image layout, and tags it `tag` (`name:tag`). Nothing is
+    /// seen of it before all of it has proved sound. An archive need not hold layers that the store has.
+    pub async fn load(&self, archive: ByteStream, tag: &str) -> Result<ImageInfo> {
+        let name = tag.to_owned();
+        let reader = SyncIoBridge::new(archive);
+        self.blocking(format!("load the image {tag}"), move |layout, cancelled| {
+            let workspace = Workspace::new(layout)?;
+            let stream =
+                ReadAhead::new(Cancellable { inner: reader, cancelled }).map_err(StoreError::Input)?;
+            load::load(layout, &workspace, stream, &name)
+        })
+        .await
+    }
+
+    /// The image as a `docker save` archive, with the very bytes of its layers. The image stays while the stream lives. When it cannot
+    /// be read, the stream ends with an error.
+    pub async fn save(&self, id: &ImageId) -> Result<ByteStream> {
+        let (action, id) = (format!("save the image {id}"), *id);
+        let workspace = self
+            .blocking(action, move |layout, _| {
+                let workspace = Workspace::new(layout)?;
+                catalogue::lease(layout, &workspace, &id, workspace.dir())?;
+                Ok(workspace)
+            })
+            .await?;
+        let (out, blocks) = mpsc::channel(WAITING);
+        let layout = self.layout.clone();
+        tokio::task::spawn_blocking(move || {
+            let workspace = workspace;
+            let mut out = Blocks { out, block: Vec::with_capacity(BLOCK) };
+            let saved = save::save(&layout, &id, &mut out).map_err(|error| match error {
+                StoreError::Input(error) => error,
+                error => io::Error::other(error),
+            });
+            out.end(saved);
+            drop(workspace);
+        });
+        let blocks =
+            futures_util::stream::unfold(blocks, |mut blocks| async { Some((blocks.recv().await?, blocks)) });
+        Ok(Box::pin(StreamReader::new(Box::pin(blocks))))
+    }
+
+    /// The image with this tag, which may be an identity.
+    pub fn named(&self, tag: &str) -> Result<Option<ImageInfo>> {
+        if let Ok(id) = tag.parse() {
+            return self.with_id(&id);
+        }
+        let found = catalogue::tagged(&self.layout, tag).and_then(|id| match id {
+            Some(id) => catalogue::image(&self.layout, &id),
+            None => Ok(None),
+        });
+        let found = found.map_err(|error| error.during(format!("look for the image {tag}")))?;
+        Ok(found.map(|(_, _, info)| info))
+    }
+
+    /// The image with this identity.
+    pub fn with_id(&self, id: &ImageId) -> Result<Option<ImageInfo>> {
+        let found = catalogue::image(&self.layout, id);
+        let found = found.map_err(|error| error.during(format!("look for the image {id}")))?;
+        Ok(found.map(|(_, _, info)| info))
+    }
+
+    /// Takes a tag away; one that is not there is no error. The image and its layers go with the last tag, unless somebody leases
+    /// them. Blocks while trees are removed.
+    pub fn remove_tag(&self, tag: &str) -> Result<()> {
+        let removed = Workspace::new(&self.layout)
+            .map_err(StoreError::from)
+            .and_then(|workspace| catalogue::untag(&self.layout, &workspace, tag));
+        removed.map_err(|error| error.during(format!("remove the tag {tag}")))
+    }
+
+    /// Keeps an image for `holder`, a folder that is there, until that folder is gone. It may be asked for again.
+    pub fn lease(&self, id: &ImageId, holder: &Path) -> Result<Lease> {
+        let leased = Workspace::new(&self.layout)
+            .map_err(StoreError::from)
+            .and_then(|workspace| catalogue::lease(&self.layout, &workspace, id, holder));
+        let (_, config) = leased.map_err(|error| error.during(format!("use the image {id}")))?;
+        let lower = config.layers.iter().map(|layer| self.layout.layer(layer).join(TREE)).collect();
+        Ok(Lease { image: *id, lower, config })
+    }
+
+    /// Makes an image of a leased one and of `upper`, the upper folder of an overlay over its layers, which stays as it is.
+    /// Nothing may write to it meanwhile. The overlay must have been mounted without `redirect_dir` and `metacopy`.
+    pub async fn commit(&self, lease: &Lease, upper: &Path, spec: &CommitSpec) -> Result<ImageInfo> {
+        let (lease, upper, spec) = (lease.clone(), upper.to_owned(), spec.clone());
+        self.blocking(format!("make the image {}", spec.tag), move |layout, _| {
+            let workspace = Workspace::new(layout)?;
+            commit::commit(layout, &workspace, &lease, &upper, &spec)
+        })
+        .await
+    }
+
+    /// Removes what the dead have left: their workspaces, leases of folders that are gone, and images and layers that nobody
+    /// names or leases.
+    pub fn sweep(&self) -> Result<()> {
+        let swept = workspace::sweep(&self.layout).map_err(StoreError::from).and_then(|()| {
+            let workspace = Workspace::new(&self.layout)?;
+            catalogue::sweep(&self.layout, &workspace)
+        });
+        swept.map_err(|error| error.during(format!("clean its store in {}", self.layout.dir().display())))
+    }
+
+    /// Does work that blocks where it may. When the future is dropped, the work learns it from its flag.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        action: String,
+        work: impl FnOnce(&Layout, Arc<AtomicBool>) -> error::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let _guard = CancelOnDrop(cancelled.clone());
+        let layout = self.layout.clone();
+        let done = tokio::task::spawn_blocking(move || work(&layout, cancelled)).await;
+        let done = done.unwrap_or_else(|error| Err(StoreError::Refused(error.to_string())));
+        done.map_err(|error| error.during(action))
+    }
+}
+
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A reader that ends with an error once nobody wants what is read.
+struct Cancellable<R> {
+    inner: R,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl<R: Read> Read for Cancellable<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.cancelled.load(Ordering::Relaxed) {
+            true => Err(io::Error::other(StoreError::Cancelled)),
+            false => self.inner.read(buffer),
+        }
+    }
+}
+
+/// Passes blocks on to a stream.
+struct Blocks {
+    out: mpsc::Sender<io::Result<Bytes>>,
+    block: Vec<u8>,
+}
+
+impl Blocks {
+    fn send(&mut self) -> io::Result<()> {
+        let block = std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK));
+        self.out.blocking_send(Ok(block.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn end(mut self, result: io::Result<()>) {
+        if let Err(error) = result.and_then(|()| self.send()) {
+            // Nobody may listen any more.
+            let _ = self.out.blocking_send(Err(error));
+        }
+    }
+}
+
+impl io::Write for Blocks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(BLOCK - self.block.len());
+        self.block.extend_from_slice(&bytes[..taken]);
+        if self.block.len() == BLOCK {
+            self.send()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
