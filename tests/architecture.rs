@@ -110,6 +110,11 @@ fn foreign_interfaces_stay_in_their_place() {
             let docker = path.starts_with("engine/docker");
             assert!(docker || !text.contains("bollard::"), "src/{path} names bollard");
             assert!(module == "archive" || !text.contains("oci_spec"), "src/{path} names oci-spec");
+            let registries = ["remote/", "support/registry.rs", "engine/embedded/store/pull.rs"];
+            assert!(
+                registries.iter().any(|place| path.starts_with(place)) || !text.contains("oci_client"),
+                "src/{path} names oci-client"
+            );
             assert!(
                 path.starts_with("archive/catalogue") || !text.contains("rusqlite::"),
                 "src/{path} names rusqlite"

@@ -13,6 +13,7 @@ use super::{MAX_BUNDLE, RemoteError, Result, Sink, Source, read_bundle};
 use crate::archive::{Bundle, Object};
 use crate::model::RunId;
 use crate::support::fs::PathContext;
+use crate::support::registry;
 
 /// Bytes of a part of a large file.
 const PART: usize = 16 << 20;
@@ -35,7 +36,7 @@ impl Bucket {
         settings: impl IntoIterator<Item = (String, String)>,
         authority: Option<&[u8]>,
     ) -> Result<Self> {
-        super::registry::install_tls();
+        registry::install_tls();
         let name = format!("s3://{bucket}/{prefix}");
         let mut builder = AmazonS3Builder::new().with_bucket_name(bucket);
         let mut options = ClientOptions::new();

@@ -22,7 +22,9 @@ pub use bucket::Bucket;
 pub use directory::Directory;
 pub use error::{RemoteError, Result};
 pub use location::Location;
-pub use registry::{Credentials, Registry};
+pub use registry::Registry;
+
+pub use crate::support::registry::Credentials;
 
 use crate::archive::{Archive, Bundle, Object};
 use crate::model::{Digest, RunId};

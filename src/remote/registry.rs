@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
-use oci_client::client::{BlobResponse, Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
+use oci_client::client::{BlobResponse, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
@@ -15,6 +15,7 @@ use super::{MAX_BUNDLE, RemoteError, Result, Sink, Source, read_bundle};
 use crate::archive::{Bundle, Object, ObjectKind};
 use crate::model::{Digest, RunId};
 use crate::support::fs::PathContext;
+use crate::support::registry::{self, Credentials, is_missing};
 
 /// The artifact type of a run's manifest in a registry, and the media type of its configuration: the bundle as JSON.
 const BUNDLE: &str = "application/vnd.packhold.bundle.v1+json";
@@ -22,28 +23,6 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Tags of runs begin so.
 const TAG: &str = "run-";
-
-/// Who asks. Neither is ever printed.
-#[derive(Clone)]
-pub enum Credentials {
-    /// Nobody in particular.
-    Anonymous,
-    /// Name and password (RFC 7617); a registry may give a token for them.
-    Basic {
-        /// The name.
-        user: String,
-        /// The password.
-        password: String,
-    },
-    /// A token (RFC 6750).
-    Bearer(String),
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Credentials(…)")
-    }
-}
 
 /// A repository of an OCI registry: each run is an artifact under the tag `run-ID` whose layers are the files of an archive,
 /// titled with their paths in it.
@@ -64,25 +43,11 @@ impl Registry {
         credentials: Credentials,
         authority: Option<&[u8]>,
     ) -> Result<Self> {
-        install_tls();
         let name = format!("{}://{host}/{repository}", if plain { "oci+http" } else { "oci" });
-        let extra =
-            authority.map(|pem| Certificate { encoding: CertificateEncoding::Pem, data: pem.to_vec() });
-        let config = ClientConfig {
-            protocol: if plain { ClientProtocol::Http } else { ClientProtocol::Https },
-            extra_root_certificates: extra.into_iter().collect(),
-            use_monolithic_push: true,
-            connect_timeout: Some(std::time::Duration::from_secs(20)),
-            read_timeout: Some(std::time::Duration::from_secs(60)),
-            user_agent: concat!("packhold/", env!("CARGO_PKG_VERSION")),
-            ..ClientConfig::default()
-        };
-        let client = Client::try_from(config).map_err(|error| failed("open", &name, error))?;
-        let auth = match credentials {
-            Credentials::Anonymous => RegistryAuth::Anonymous,
-            Credentials::Basic { user, password } => RegistryAuth::Basic(user, password),
-            Credentials::Bearer(token) => RegistryAuth::Bearer(token),
-        };
+        let protocol = if plain { ClientProtocol::Http } else { ClientProtocol::Https };
+        let client = Client::try_from(registry::client_config(protocol, authority));
+        let client = client.map_err(|error| failed("open", &name, error))?;
+        let auth = RegistryAuth::from(credentials);
         client.store_auth_if_needed(host, &auth).await;
         Ok(Self { client, auth, host: host.to_owned(), repository: repository.to_owned(), name })
     }
@@ -99,36 +64,12 @@ impl Registry {
     }
 }
 
-/// Says once which cryptography TLS uses; somebody may have said so before.
-pub(super) fn install_tls() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
 fn failed(action: &'static str, place: &str, cause: OciDistributionError) -> RemoteError {
-    use OciDistributionError as E;
-    let denied = match &cause {
-        E::AuthenticationFailure(_) | E::UnauthorizedError { .. } => true,
-        E::ServerError { code, .. } => *code == 401 || *code == 403,
-        E::RequestError(error) => error.status().is_some_and(|status| [401, 403].contains(&status.as_u16())),
-        _ => false,
-    };
+    let denied = registry::is_denied(&cause);
     let (place, cause) = (place.to_owned(), Box::new(cause));
     match denied {
         true => RemoteError::Denied { place, cause },
         false => RemoteError::Failed { action, place, cause },
-    }
-}
-
-fn is_missing(error: &OciDistributionError) -> bool {
-    use OciDistributionError as E;
-    match error {
-        E::ImageManifestNotFoundError(_) => true,
-        E::ServerError { code, .. } => *code == 404,
-        E::RegistryError { envelope, .. } => envelope.errors.iter().any(|error| {
-            use oci_client::errors::OciErrorCode as C;
-            matches!(error.code, C::ManifestUnknown | C::NameUnknown | C::NotFound)
-        }),
-        _ => false,
     }
 }
 
