@@ -78,11 +78,12 @@ pub(super) fn publish(layout: &Layout, workspace: &Workspace, image: NewImage<'_
         }
     }
     write(workspace, &layout.image(&id), image.config)?;
-    if let Some(digest) = image.repo_digest {
+    if let Some(digest) = &image.repo_digest {
         let mut known = repo_digests(layout, &id)?;
-        if !known.contains(&digest) {
-            known.push(digest);
-            known.sort();
+        if known.first() != Some(digest) {
+            // What it was called last comes first.
+            known.retain(|other| other != digest);
+            known.insert(0, digest.clone());
             let lines: String = known.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
             write(workspace, &layout.repo_digests(&id), lines.as_bytes())?;
         }

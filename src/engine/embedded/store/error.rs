@@ -55,7 +55,8 @@ pub(super) enum StoreError {
 pub(super) type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 impl StoreError {
-    fn is_full(&self) -> bool {
+    /// True when the store's disk is full.
+    pub(super) fn is_full(&self) -> bool {
         match self {
             Self::Fs(error) => error.is_full(),
             Self::Entry { source, .. } | Self::Input(source) => is_full(source),
@@ -89,7 +90,8 @@ impl From<TarError> for StoreError {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -136,13 +136,10 @@ fn wanted(contents: &Contents<Loaded>) -> Result<Wanted> {
 
 /// A descriptor (OCI image specification, "Content Descriptors").
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor {
     pub(super) digest: Digest,
     #[serde(default)]
     pub(super) size: u64,
-    #[serde(default)]
-    pub(super) media_type: String,
     pub(super) platform: Option<platform::Platform>,
 }
 
@@ -155,7 +152,7 @@ pub(super) struct Manifest {
 }
 
 /// The one image of an index that this machine runs.
-fn the_one(index: &[u8], what: &str) -> Result<Digest> {
+pub(super) fn the_one(index: &[u8], what: &str) -> Result<Digest> {
     let index: Manifest = parse(index, what)?;
     let manifests = index.manifests.unwrap_or_default();
     platform::choose(&manifests)

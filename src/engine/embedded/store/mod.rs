@@ -30,7 +30,9 @@ mod load;
 mod lock;
 mod overlay;
 mod platform;
+mod pull;
 mod recipe;
+mod registries;
 mod save;
 mod unpack;
 mod walker;
@@ -48,6 +50,7 @@ use tokio_util::bytes::Bytes;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 pub use image_config::ImageConfig;
+pub use registries::{CredentialsOf, Mirror, Registries};
 
 use crate::engine::{ByteStream, CommitSpec, ImageId, ImageInfo, Result};
 use crate::support::fs::PathContext;
@@ -65,6 +68,7 @@ const WAITING: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Store {
     layout: Layout,
+    registries: Arc<Registries>,
 }
 
 /// The use of an image by who has a folder: while that folder is there, the image and its layers are.
@@ -92,7 +96,18 @@ impl Store {
             Ok(())
         };
         make().map_err(|error| error.during(format!("open its store in {}", dir.display())))?;
-        Ok(Self { layout })
+        Ok(Self { layout, registries: Arc::default() })
+    }
+
+    /// The same store, which pulls as `registries` say.
+    pub fn with_registries(self, registries: Registries) -> Self {
+        Self { registries: Arc::new(registries), ..self }
+    }
+
+    /// Pulls an image (`name[:tag][@digest]`) for this machine's architecture and tags it `tag`. Layers that the store has do not
+    /// travel. Fails with [`EngineError::Pull`](crate::engine::EngineError::Pull) when no registry gives a sound image.
+    pub async fn pull(&self, reference: &str, tag: &str) -> Result<ImageInfo> {
+        pull::pull(&self.layout, &self.registries, reference, tag).await
     }
 
     /// Takes the image of an archive in, of `docker save` or of an OCI image layout, and tags it `tag` (`name:tag`). Nothing is

@@ -1,6 +1,7 @@
 mod commit;
 mod hostile;
 mod images;
+mod registry;
 mod trees;
 
 use std::fs;
