@@ -1,7 +1,7 @@
 //! Which images there are, under which tags, who leases them, and what goes when nobody does any more.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use super::image_config::ImageConfig;
 use super::layout::Layout;
 use super::lock::StoreLock;
 use super::workspace::{self, Workspace};
+use super::written;
 use crate::engine::ImageInfo;
 use crate::model::Digest;
 use crate::support::fs::{FsError, PathContext};
@@ -55,23 +56,21 @@ pub(super) fn normalise(tag: &str) -> String {
 }
 
 /// Puts a complete image into its place: layers, configuration, tag, in this order and under the lock, so that whatever is seen is
-/// whole whenever the writer dies. What has lost its last tag by it goes.
+/// whole whenever the writer dies. What a power failure does is the business of [`written`]. What has lost its last tag by it goes.
 pub(super) fn publish(layout: &Layout, workspace: &Workspace, image: NewImage<'_>) -> Result<ImageInfo> {
     let id = Digest::of(image.config);
     let config = ImageConfig::read(image.config, "the image's configuration")?;
-    // One for all layers, and before anything is seen: a power failure leaves no empty files behind names.
-    let tmp = layout.tmp();
-    let synced = File::open(&tmp).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
-    synced.at("write out", &tmp)?;
     let lock = StoreLock::take(&layout.lock())?;
     for layer in image.layers {
         let place = layout.layer(&layer.digest);
         // Somebody else may have been faster with the same layer.
+        if written::is_doubtful(&place) {
+            fs::rename(&place, workspace.new_path()).at("remove", &place)?;
+        }
         if !place.exists() {
             fs::rename(&layer.dir, &place).at("create", &place)?;
         }
     }
-    sync_folder(&layout.layers())?;
     for layer in &config.layers {
         if !layout.layer(layer).exists() {
             return Err(StoreError::Refused(format!("its layer {layer} is neither in it nor in the store")));
@@ -90,8 +89,6 @@ pub(super) fn publish(layout: &Layout, workspace: &Workspace, image: NewImage<'_
     }
     let tag = normalise(image.tag);
     write_json(workspace, &layout.tag(&tag), &Tag { tag, image: id })?;
-    sync_folder(&layout.images())?;
-    sync_folder(&layout.tags())?;
     let info = config.info(id, repo_digests(layout, &id)?);
     collect(layout, workspace, &lock)?;
     Ok(info)
@@ -104,6 +101,9 @@ pub(super) fn image(layout: &Layout, id: &Digest) -> Result<Option<(Vec<u8>, Ima
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         bytes => bytes.at("read", &path)?,
     };
+    if bytes.is_empty() {
+        return Ok(None);
+    }
     let found = Digest::of(&bytes);
     if found != *id {
         return Err(StoreError::WrongDigest { what: path.display().to_string(), expected: *id, found });
@@ -143,6 +143,24 @@ pub(super) fn lease(
     fs::symlink_metadata(holder).at("find", holder)?;
     write_json(workspace, &layout.lease(holder, id), &LeaseRecord { image: *id, holder: holder.to_owned() })?;
     Ok((bytes, config))
+}
+
+/// Removes a layer that is not whole, and all images that have it.
+pub(super) fn discard(layout: &Layout, workspace: &Workspace, layer: &Digest) -> Result<()> {
+    let _lock = StoreLock::take(&layout.lock())?;
+    for path in files(&layout.images())? {
+        let hex = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let Ok(id) = Digest::from_hex(&hex) else { continue };
+        if image(layout, &id)?.is_some_and(|(_, config, _)| config.layers.contains(layer)) {
+            let path = layout.image(&id);
+            fs::remove_file(&path).at("remove", &path)?;
+        }
+    }
+    let place = layout.layer(layer);
+    if written::is_doubtful(&place) {
+        fs::rename(&place, workspace.new_path()).at("remove", &place)?;
+    }
+    Ok(())
 }
 
 /// Removes what nobody needs.
@@ -209,6 +227,9 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         bytes => bytes.at("read", path)?,
     };
+    if bytes.is_empty() {
+        return Ok(None);
+    }
     let parsed = serde_json::from_slice(&bytes);
     parsed.map(Some).map_err(|error| StoreError::Refused(format!("{} is damaged: {error}", path.display())))
 }
@@ -219,17 +240,9 @@ fn write_json(workspace: &Workspace, path: &Path, value: &impl Serialize) -> Res
     Ok(write(workspace, path, &bytes)?)
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file whole or not at all. After a power failure it may be empty, which reads as not being there.
 fn write(workspace: &Workspace, path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     let new = workspace.new_path();
-    let written = File::create_new(&new).and_then(|mut file| {
-        io::Write::write_all(&mut file, bytes)?;
-        file.sync_all()
-    });
-    written.at("write", &new)?;
+    fs::write(&new, bytes).at("write", &new)?;
     fs::rename(&new, path).at("create", path)
-}
-
-fn sync_folder(dir: &Path) -> Result<(), FsError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).at("write out", dir)
 }

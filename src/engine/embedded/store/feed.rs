@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use super::error::{Result, StoreError};
 use super::layout::SIZE;
 use super::unpack;
+use super::written;
 use crate::model::{Digest, Hasher};
 use crate::support::fs::PathContext;
 
@@ -131,6 +132,7 @@ impl Fed {
         self.join()?;
         let path = self.layer.join(SIZE);
         fs::write(&path, self.size.to_string()).at("write", &path)?;
+        written::note(&self.layer)?;
         Ok(Staged { digest: self.digest, dir: std::mem::take(&mut self.layer) })
     }
 

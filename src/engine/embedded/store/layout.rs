@@ -75,3 +75,5 @@ pub(super) const RECIPE: &str = "recipe";
 pub(super) const EXTRA: &str = "extra";
 /// Bytes of its tar, as a decimal number.
 pub(super) const SIZE: &str = "size";
+/// In which boot of the machine it was unpacked; not there once it is known to be on the disk: see [`written`](super::written).
+pub(super) const BOOT: &str = "boot";

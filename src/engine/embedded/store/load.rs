@@ -11,6 +11,7 @@ use super::layout::Layout;
 use super::lock::StoreLock;
 use super::platform;
 use super::workspace::Workspace;
+use super::written;
 use crate::engine::ImageInfo;
 use crate::model::Digest;
 use crate::support::image_archive::{self, Contents, MANIFEST, Problem};
@@ -89,12 +90,14 @@ pub(super) fn load(
 
 /// True when the store has the layer; then it stays while the workspace is there.
 pub(super) fn hold(layout: &Layout, workspace: &Workspace, layer: &Digest) -> Result<bool> {
-    let lock = StoreLock::take(&layout.lock())?;
-    let there = layout.layer(layer).exists();
-    if there {
+    {
+        let lock = StoreLock::take(&layout.lock())?;
+        if !layout.layer(layer).exists() {
+            return Ok(false);
+        }
         workspace.hold(layer, &lock)?;
     }
-    Ok(there)
+    written::prove_layer(layout, layer)
 }
 
 /// The digest that an entry's name promises: `blobs/sha256/HEX`, `HEX.tar`, `HEX/layer.tar`.

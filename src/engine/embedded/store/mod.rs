@@ -9,13 +9,14 @@
 //! layers/sha256/HEX/recipe  what the tar has besides the content of the tree's files
 //! layers/sha256/HEX/extra   the content of files that the tar holds twice, where there are such
 //! layers/sha256/HEX/size    bytes of the tar
+//! layers/sha256/HEX/boot    in which boot of the machine it was unpacked: see `written`
 //! leases/DIGEST.json        an image and the folder of who uses it; void when the folder is gone
 //! tmp/w-*                   what is not complete: see `workspace`
 //! ```
 //!
 //! A layer is unpacked once, however many images have it, and its tar is not kept: [`Store::save`] makes it again of recipe and tree
 //! and proves it by its digest. What is visible is whole: a layer, then a configuration, then a tag appears by a rename, after
-//! everything below it was written out. Several processes may share a store.
+//! everything below it. Several processes may share a store.
 //!
 //! The folder is root's alone (mode 0700): its trees hold set-id programs of strangers.
 
@@ -37,6 +38,7 @@ mod save;
 mod unpack;
 mod walker;
 mod workspace;
+mod written;
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
@@ -158,18 +160,20 @@ impl Store {
             return self.with_id(&id);
         }
         let found = catalogue::tagged(&self.layout, tag).and_then(|id| match id {
-            Some(id) => catalogue::image(&self.layout, &id),
+            Some(id) => self.whole(&id),
             None => Ok(None),
         });
-        let found = found.map_err(|error| error.during(format!("look for the image {tag}")))?;
-        Ok(found.map(|(_, _, info)| info))
+        found.map_err(|error| error.during(format!("look for the image {tag}")))
     }
 
     /// The image with this identity.
     pub fn with_id(&self, id: &ImageId) -> Result<Option<ImageInfo>> {
-        let found = catalogue::image(&self.layout, id);
-        let found = found.map_err(|error| error.during(format!("look for the image {id}")))?;
-        Ok(found.map(|(_, _, info)| info))
+        self.whole(id).map_err(|error| error.during(format!("look for the image {id}")))
+    }
+
+    fn whole(&self, id: &ImageId) -> error::Result<Option<ImageInfo>> {
+        let Some((_, config, info)) = catalogue::image(&self.layout, id)? else { return Ok(None) };
+        Ok(written::prove(&self.layout, &config)?.then_some(info))
     }
 
     /// Takes a tag away; one that is not there is no error. The image and its layers go with the last tag, unless somebody leases
@@ -183,9 +187,10 @@ impl Store {
 
     /// Keeps an image for `holder`, a folder that is there, until that folder is gone. It may be asked for again.
     pub fn lease(&self, id: &ImageId, holder: &Path) -> Result<Lease> {
-        let leased = Workspace::new(&self.layout)
-            .map_err(StoreError::from)
-            .and_then(|workspace| catalogue::lease(&self.layout, &workspace, id, holder));
+        let leased = self.whole(id).and_then(|_| {
+            let workspace = Workspace::new(&self.layout)?;
+            catalogue::lease(&self.layout, &workspace, id, holder)
+        });
         let (_, config) = leased.map_err(|error| error.during(format!("use the image {id}")))?;
         let lower = config.layers.iter().map(|layer| self.layout.layer(layer).join(TREE)).collect();
         Ok(Lease { image: *id, lower, config })

@@ -45,7 +45,8 @@ pub(super) fn save(layout: &Layout, id: &Digest, out: &mut impl Write) -> Result
     write_end(out).map_err(StoreError::Input)
 }
 
-fn size(dir: &Path) -> Result<u64> {
+/// Bytes of a layer's tar.
+pub(super) fn size(dir: &Path) -> Result<u64> {
     let path = dir.join(SIZE);
     let text = fs::read_to_string(&path).at("read", &path)?;
     text.parse().map_err(|_| StoreError::Refused(format!("{} is damaged", path.display())))

@@ -247,3 +247,44 @@ async fn the_store_is_its_owners_alone() {
     Store::open(&dir).unwrap();
     assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
 }
+
+#[tokio::test]
+async fn what_a_power_failure_has_spoiled_is_found_out_and_can_be_loaded_again() {
+    let bench = Bench::new();
+    let (lower, upper) = (lower(), upper());
+    let image = bench.load(&[&lower, &upper], "a:b").await;
+    let other = bench.load(&[&upper], "c:d").await;
+    let boots =
+        || image.layers.iter().map(|layer| bench.path("store/layers/sha256").join(layer.hex()).join("boot"));
+    let reboot = || boots().for_each(|boot| fs::write(boot, "an earlier one").unwrap());
+    // Nothing has happened to it.
+    reboot();
+    assert_eq!(bench.store.named("a:b").unwrap().as_ref(), Some(&image));
+    assert!(boots().all(|boot| !boot.exists()), "it is proven once");
+    // A file has lost its content.
+    reboot();
+    fs::write(bench.path("store/layers/sha256").join(image.layers[0].hex()).join("tree/etc/lower"), "")
+        .unwrap();
+    assert_eq!(bench.store.named("a:b").unwrap(), None);
+    assert_eq!(bench.store.with_id(&other.id).unwrap(), Some(other.clone()));
+    assert_eq!(bench.layers(), 1);
+    assert_eq!(bench.load(&[&lower, &upper], "a:b").await, image);
+    assert_eq!(bench.store.named("a:b").unwrap().as_ref(), Some(&image));
+    // A load finds it out as well, even where it would have taken the layer for granted.
+    reboot();
+    fs::write(bench.path("store/layers/sha256").join(image.layers[1].hex()).join("recipe"), "").unwrap();
+    let saved = Bench::new();
+    saved.load(&[&lower, &upper], "a:b").await;
+    let archive = saved.save(&image.id).await;
+    assert_eq!(bench.store.load(stream(archive.clone()), "a:b").await.unwrap(), image);
+    assert_eq!(bench.save(&image.id).await, archive);
+    // So are empty files.
+    for folder in ["tags", "images"] {
+        for file in fs::read_dir(bench.path("store").join(folder)).unwrap() {
+            fs::write(file.unwrap().path(), "").unwrap();
+        }
+        assert_eq!(bench.store.named("a:b").unwrap(), None);
+        bench.store.sweep().unwrap();
+        assert_eq!(bench.load(&[&lower, &upper], "a:b").await, image);
+    }
+}
