@@ -1,6 +1,7 @@
 mod commit;
 mod hostile;
 mod images;
+mod processes;
 mod registry;
 mod trees;
 
