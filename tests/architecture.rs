@@ -133,6 +133,9 @@ fn only_the_command_line_prints_reads_the_environment_or_exits() {
         }
         for (path, text) in files {
             // Tests of a module may do what they like.
+            if path.iter().any(|part| part == "tests") {
+                continue;
+            }
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
             for word in ["println!", "eprintln!", "print!(", "env::var", "process::exit"] {
                 assert!(!code.contains(word), "src/{} uses {word}", path.display());

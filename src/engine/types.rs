@@ -84,7 +84,7 @@ impl Hint for EngineError {
                     .to_owned()
             }
             Self::NoSpace { .. } => {
-                "free space on the engine's disk (`docker system df` shows what uses it), then run it again".to_owned()
+                "free space on the engine's disk (for Docker, `docker system df` shows what uses it), then run it again".to_owned()
             }
             Self::Refused { .. } | Self::Stream { .. } => {
                 "see the engine's own log for more, and check with `packhold doctor`".to_owned()

@@ -2,6 +2,7 @@ mod commit;
 mod hostile;
 mod images;
 mod processes;
+mod random;
 mod registry;
 mod trees;
 
