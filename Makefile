@@ -3,7 +3,7 @@
 .PHONY: demo test lint unit fuzz real bench-piuparts bench-catalogue bench-archive
 
 # Tests that need a container engine.
-REAL = binary(real) or binary(agents) or binary(catalogue) or binary(engine_conformance) or binary(docker_engine)
+REAL = binary(real) or binary(agents) or binary(catalogue) or binary(engine_conformance) or binary(docker_engine) or binary(embedded_store)
 
 # Builds and archives the demo agent, from nothing.
 demo:
