@@ -146,8 +146,13 @@ impl Store {
                 StoreError::Input(error) => error,
                 error => io::Error::other(error),
             });
-            out.end(saved);
+            // Whoever has read it to its end finds that nobody holds the image any more.
+            let sent = saved.and_then(|()| out.send());
             drop(workspace);
+            if let Err(error) = sent {
+                // Nobody may listen any more.
+                let _ = out.out.blocking_send(Err(error));
+            }
         });
         let blocks =
             futures_util::stream::unfold(blocks, |mut blocks| async { Some((blocks.recv().await?, blocks)) });
@@ -265,13 +270,6 @@ impl Blocks {
     fn send(&mut self) -> io::Result<()> {
         let block = std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK));
         self.out.blocking_send(Ok(block.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn end(mut self, result: io::Result<()>) {
-        if let Err(error) = result.and_then(|()| self.send()) {
-            // Nobody may listen any more.
-            let _ = self.out.blocking_send(Err(error));
-        }
     }
 }
 

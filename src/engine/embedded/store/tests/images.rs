@@ -190,6 +190,14 @@ async fn an_image_that_is_being_saved_stays() {
     bench.store.sweep().unwrap();
     stream.read_to_end(&mut saved).await.unwrap();
     assert_eq!(file_of(&saved, &format!("{}.tar", Digest::of(&layer).hex())), layer);
+    // And no longer.
+    for _ in 0..20 {
+        bench.load(&[&lower()], "a:b").await;
+        let image = bench.store.named("a:b").unwrap().unwrap();
+        bench.save(&image.id).await;
+        bench.store.remove_tag("a:b").unwrap();
+        assert_eq!(bench.store.with_id(&image.id).unwrap(), None);
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::Store;
 use super::{Bench, FILE, Tar, archive_of, file_of, stream};
@@ -90,9 +90,20 @@ async fn check(bench: &Bench, tags: &[&str]) -> usize {
 async fn whenever_a_process_is_killed_what_is_seen_is_whole_and_the_rest_goes() {
     let bench = Bench::new();
     let mut seen = Vec::new();
-    for round in 0..40 {
+    let begun = Instant::now();
+    assert!(start(&bench, "first:1", 1).wait().unwrap().success());
+    let once = begun.elapsed();
+    for tag in ["first:1", "first:1-2"] {
+        bench.store.remove_tag(tag).unwrap();
+    }
+    for round in 0..30 {
         let mut child = start(&bench, "a:b", 1000);
-        tokio::time::sleep(Duration::from_millis(40 + 13 * round)).await;
+        // Half of the kills wait for an image, so that some find one however slow the machine is.
+        let tags = bench.path("store/tags");
+        while round % 2 == 1 && fs::read_dir(&tags).unwrap().count() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(once * round / 40).await;
         child.kill().unwrap();
         child.wait().unwrap();
         let found = check(&bench, &["a:b", "a:b-2"]).await;
