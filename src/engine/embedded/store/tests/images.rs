@@ -296,3 +296,52 @@ async fn what_a_power_failure_has_spoiled_is_found_out_and_can_be_loaded_again()
         assert_eq!(bench.load(&[&lower, &upper], "a:b").await, image);
     }
 }
+
+#[tokio::test]
+async fn a_layer_on_which_a_load_relies_stays_until_the_image_is_there() {
+    let bench = Bench::new();
+    let (lower, upper) = (lower(), upper());
+    bench.load(&[&lower, &upper], "a:b").await;
+    let config = config_of(&[&lower]);
+    let name = format!("{}.tar", Digest::of(&lower).hex());
+    let manifest = serde_json::json!([{ "Config": "c", "Layers": [name] }]).to_string();
+    // More follows than is read at a time, so that the layer is met while the end has not come.
+    let first = Tar::default().entry(&name, FILE, "", &lower).entry("large", FILE, "", &vec![7; 2 << 20]);
+    let whole = first.clone().entry("c", FILE, "", &config).file("manifest.json", &manifest).end();
+    let (mut near, far) = tokio::io::duplex(1 << 20);
+    let store = bench.store.clone();
+    let loading = tokio::spawn(async move { store.load(Box::pin(far), "c:d").await });
+    tokio::io::AsyncWriteExt::write_all(&mut near, &whole[..first.0.len()]).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    bench.store.remove_tag("a:b").unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut near, &whole[first.0.len()..]).await.unwrap();
+    drop(near);
+    assert_eq!(loading.await.unwrap().unwrap().id, Digest::of(&config));
+    assert_eq!(bench.layers(), 1);
+    bench.store.remove_tag("c:d").unwrap();
+    assert_eq!(bench.layers(), 0);
+}
+
+#[tokio::test]
+async fn nothing_is_seen_of_an_image_before_what_it_is_made_of() {
+    let bench = Bench::new();
+    let archive = archive_of(&[&lower()]);
+    let seen = |folder: &str| fs::read_dir(bench.path("store").join(folder)).unwrap().count();
+    // Where layers go, nothing can go.
+    let layers = bench.path("store/layers/sha256");
+    fs::remove_dir(&layers).unwrap();
+    fs::write(&layers, "").unwrap();
+    assert!(bench.store.load(stream(archive.clone()), "a:b").await.is_err());
+    assert_eq!((seen("images"), seen("tags"), seen("tmp")), (0, 0, 0));
+    fs::remove_file(&layers).unwrap();
+    fs::create_dir(&layers).unwrap();
+    // Where its configuration goes, it cannot go.
+    let config =
+        bench.path("store/images").join(format!("{}.json", Digest::of(config_of(&[&lower()])).hex()));
+    fs::create_dir_all(config.join("in the way")).unwrap();
+    assert!(bench.store.load(stream(archive.clone()), "a:b").await.is_err());
+    assert_eq!((seen("tags"), seen("tmp")), (0, 0));
+    fs::remove_dir_all(&config).unwrap();
+    bench.store.load(stream(archive), "a:b").await.unwrap();
+    assert_eq!((seen("images"), seen("tags"), bench.layers()), (1, 1, 1));
+}
