@@ -49,7 +49,8 @@ impl Feed {
         fs::create_dir(dir).at("create", dir)?;
         let (out, blocks) = sync_channel(WAITING);
         let layer = dir.to_owned();
-        let work = move || unpack::unpack(Blocks { blocks, block: Vec::new(), at: 0 }, &layer);
+        let work =
+            move || unpack::unpack(Blocks { blocks, block: Vec::new(), at: 0 }, &layer, unpack::MOST_BYTES);
         let thread = thread::Builder::new().name("unpack".to_owned()).spawn(work).at("unpack into", dir)?;
         Ok(Self {
             out: Some(out),

@@ -38,19 +38,22 @@ use crate::support::layer_rules::{self, Judge, MOST_ENTRIES};
 use crate::support::tar_reader::{RawEntry, TarError, TarReader};
 use crate::support::terminal_text::neutralise;
 
+/// The most bytes of a layer's tar: 64 GiB. A compressed one of some megabytes could become more.
+pub(super) const MOST_BYTES: u64 = 64 << 30;
+
 /// Bytes of files that are copied at a time.
 const BUFFER: usize = 256 << 10;
 
 /// Reads the tar of a layer to its end and makes its tree and recipe in `dir`, a new and empty folder. When this fails, a part
 /// of them is there.
 ///
-/// That the bytes are the right ones is for the caller to find out by their digest. A tar that ends early between two entries is
+/// A tar of more than `most` bytes is refused. That the bytes are the right ones is for the caller to find out by their digest. A tar that ends early between two entries is
 /// taken, as other engines do.
-pub(super) fn unpack(input: impl Read, dir: &Path) -> Result<()> {
+pub(super) fn unpack(input: impl Read, dir: &Path, most: u64) -> Result<()> {
     let (tree, recipe) = (dir.join(TREE), dir.join(RECIPE));
     fs::create_dir(&tree).at("create", &tree)?;
     let tape = RecipeWriter::new(File::create_new(&recipe).at("create", &recipe)?).at("write", &recipe)?;
-    let tape = Rc::new(RefCell::new(Tape { recipe: tape, content: false, bytes: 0 }));
+    let tape = Rc::new(RefCell::new(Tape { recipe: tape, content: false, bytes: 0, most }));
     let walker = Walker::new(&tree).at("open", &tree)?;
     rustix::fs::fchmod(open_root(&tree)?, Mode::from_raw_mode(0o755))
         .map_err(io::Error::from)
@@ -102,8 +105,9 @@ struct Tape {
     recipe: RecipeWriter,
     /// True while what is read is content that the tree keeps.
     content: bool,
-    /// Bytes of the tar so far.
+    /// Bytes of the tar so far, and the most that are taken.
     bytes: u64,
+    most: u64,
 }
 
 struct Taped<R> {
@@ -116,6 +120,11 @@ impl<R: Read> Read for Taped<R> {
         let read = self.input.read(buffer)?;
         let mut tape = self.tape.borrow_mut();
         tape.bytes += read as u64;
+        if tape.bytes > tape.most {
+            let most = tape.most;
+            let words = format!("a layer has more than {most} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+        }
         if !tape.content {
             tape.recipe.bytes(&buffer[..read])?;
         }

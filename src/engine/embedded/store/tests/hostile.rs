@@ -2,6 +2,7 @@ use std::fs;
 
 use tar::EntryType as T;
 
+use super::super::unpack;
 use super::{Bench, FILE, HARDLINK, SYMLINK, Tar};
 
 #[tokio::test]
@@ -94,4 +95,18 @@ async fn a_layer_that_expands_without_end_is_refused() {
     let archive = super::archive_with(&super::config_of(&[&zeros]), &[&bomb]);
     let refused = bench.refused_archive(archive).await;
     assert!(refused.contains("expands"), "{refused}");
+}
+
+#[test]
+fn a_layer_has_a_largest_size_in_files_as_in_headers() {
+    let files = Tar::default().entry("a", FILE, "", &[7; 5000]).end();
+    let mut headers = Tar::default().folder("a/").end();
+    headers.resize(8 << 10, 0);
+    for (tar, most) in [(files, 5000), (headers, 8000)] {
+        let dir = tempfile::tempdir().unwrap();
+        let error = unpack::unpack(tar.as_slice(), &dir.path().join("."), most).unwrap_err();
+        assert!(error.to_string().contains(&format!("more than {most} bytes")), "{error}");
+        let dir = tempfile::tempdir().unwrap();
+        unpack::unpack(tar.as_slice(), dir.path(), tar.len() as u64).unwrap();
+    }
 }
