@@ -7,6 +7,7 @@ pub mod conformance;
 pub mod docker;
 pub mod embedded;
 pub mod fake;
+mod says;
 mod types;
 
 use std::ops::ControlFlow;

@@ -1,25 +1,13 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::Cursor;
 
 use bollard::models::{ContainerConfig, ImageConfig};
 use bollard::query_parameters::CommitContainerOptionsBuilder;
 
 use super::Docker;
+use crate::engine::says::Says;
 use crate::engine::{ByteStream, CommitSpec, ContainerId, EngineError, ImageInfo, Object, Result};
 use crate::model::Digest;
-
-/// When images are said to have been made, so that the same contents always are the same image.
-const CREATED: &str = "2000-01-01T00:00:00Z";
-
-/// What a new image is to say of itself.
-struct Says {
-    cmd: Vec<String>,
-    entrypoint: Vec<String>,
-    user: Option<String>,
-    env: Vec<String>,
-    working_dir: Option<String>,
-    labels: BTreeMap<String, String>,
-}
 
 impl Docker {
     pub(super) async fn commit_container(
@@ -35,7 +23,7 @@ impl Docker {
         let inspected = self.quick.inspect_container(&container.0, None).await.map_err(fail)?;
         let parent = self.quick.inspect_image(&inspected.image.unwrap_or_default()).await;
         let parent = parent.ok().and_then(|image| image.config).unwrap_or_default();
-        let says = Says::like(parent, spec);
+        let says = says_like(parent, spec);
         let of_container = inspected.config.and_then(|config| config.labels).unwrap_or_default();
         let mut options = CommitContainerOptionsBuilder::new()
             .container(&container.0)
@@ -67,7 +55,7 @@ impl Docker {
     /// with nothing but a configuration is enough. An engine that does not take such an archive (Docker with containerd's
     /// store) keeps the image as it made it.
     async fn timeless(&self, made: ImageInfo, says: &Says, spec: &CommitSpec) -> Result<ImageInfo> {
-        let config = says.as_config(&made, &spec.comment);
+        let config = says.as_config(&made.arch, &made.layers, &spec.comment);
         let id = Digest::of(&config);
         if id == made.id {
             return Ok(made);
@@ -93,25 +81,20 @@ impl Docker {
     }
 }
 
-impl Says {
-    /// What the parent says, and the labels of `spec`.
-    fn like(parent: ImageConfig, spec: &CommitSpec) -> Self {
-        // Not the idle loop of ours: what the parent starts.
-        let shell = || vec!["/bin/sh".to_owned()];
-        let mut labels: BTreeMap<String, String> = parent.labels.unwrap_or_default().into_iter().collect();
-        // An engine without `timeless` has left labels of containers, emptied.
-        labels.retain(|_, value| !value.is_empty());
-        labels.extend(spec.labels.clone());
-        Self {
-            cmd: parent.cmd.filter(|cmd| !cmd.is_empty()).unwrap_or_else(shell),
-            entrypoint: parent.entrypoint.unwrap_or_default(),
-            user: parent.user,
-            env: parent.env.unwrap_or_default(),
-            working_dir: parent.working_dir,
-            labels,
-        }
-    }
+/// What the parent says, and the labels of `spec`.
+fn says_like(parent: ImageConfig, spec: &CommitSpec) -> Says {
+    let said = Says {
+        cmd: parent.cmd.unwrap_or_default(),
+        entrypoint: parent.entrypoint.unwrap_or_default(),
+        user: parent.user,
+        env: parent.env.unwrap_or_default(),
+        working_dir: parent.working_dir,
+        labels: parent.labels.unwrap_or_default().into_iter().collect(),
+    };
+    said.after(spec)
+}
 
+impl Says {
     /// The engine adds the container's labels, which name a run and a host. They cannot be left out, but emptied.
     fn labels_with(&self, of_container: HashMap<String, String>) -> HashMap<String, String> {
         let mut labels: HashMap<String, String> =
@@ -131,29 +114,6 @@ impl Says {
         lines.push(format!("ENTRYPOINT {}", serde_json::json!(self.entrypoint)));
         lines.push(format!("CMD {}", serde_json::json!(self.cmd)));
         Ok(lines.join("\n"))
-    }
-
-    /// An image configuration (OCI image specification, "Image Configuration").
-    fn as_config(&self, image: &ImageInfo, comment: &str) -> Vec<u8> {
-        let mut config = serde_json::json!({ "Cmd": self.cmd, "Env": self.env, "Labels": self.labels });
-        if !self.entrypoint.is_empty() {
-            config["Entrypoint"] = serde_json::json!(self.entrypoint);
-        }
-        for (name, value) in [("User", &self.user), ("WorkingDir", &self.working_dir)] {
-            if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
-                config[name] = serde_json::json!(value);
-            }
-        }
-        let step = serde_json::json!({ "created": CREATED, "created_by": "packhold" });
-        let mut history = vec![step; image.layers.len()];
-        if let Some(last) = history.last_mut() {
-            last["comment"] = serde_json::json!(comment);
-        }
-        let document = serde_json::json!({
-            "architecture": image.arch, "os": "linux", "created": CREATED, "config": config,
-            "rootfs": { "type": "layers", "diff_ids": image.layers }, "history": history,
-        });
-        document.to_string().into_bytes()
     }
 }
 

@@ -3,14 +3,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::error::{Result, StoreError};
+use crate::engine::says::Says;
 use crate::engine::{CommitSpec, ImageInfo};
 use crate::model::Digest;
 
 /// The most layers of an image. Linux mounts 500 at most (OVL_MAX_STACK), and an upper one is to come on top.
 const MOST_LAYERS: usize = 400;
-
-/// When images are said to have been made, so that the same contents always are the same image.
-const CREATED: &str = "2000-01-01T00:00:00Z";
 
 /// What an image says of itself (OCI image specification, "Image Configuration").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,33 +96,17 @@ impl ImageConfig {
         }
     }
 
-    /// The configuration of an image that has one layer more. It says what its parent says, and nothing of when and where it was
-    /// made.
+    /// The configuration of an image that has one layer more. It says what this one says, and nothing of when and where it was made.
     pub(super) fn with_layer(&self, layer: Digest, spec: &CommitSpec) -> Vec<u8> {
-        let shell = || vec!["/bin/sh".to_owned()];
-        let cmd = if self.cmd.is_empty() { shell() } else { self.cmd.clone() };
-        let mut labels = self.labels.clone();
-        labels.retain(|_, value| !value.is_empty());
-        labels.extend(spec.labels.clone());
-        let mut config = serde_json::json!({ "Cmd": cmd, "Env": self.env, "Labels": labels });
-        if !self.entrypoint.is_empty() {
-            config["Entrypoint"] = serde_json::json!(self.entrypoint);
-        }
-        for (name, value) in [("User", &self.user), ("WorkingDir", &self.working_dir)] {
-            if !value.is_empty() {
-                config[name] = serde_json::json!(value);
-            }
-        }
+        let said = Says {
+            cmd: self.cmd.clone(),
+            entrypoint: self.entrypoint.clone(),
+            user: Some(self.user.clone()),
+            env: self.env.clone(),
+            working_dir: Some(self.working_dir.clone()),
+            labels: self.labels.clone(),
+        };
         let layers: Vec<Digest> = self.layers.iter().copied().chain([layer]).collect();
-        let step = serde_json::json!({ "created": CREATED, "created_by": "packhold" });
-        let mut history = vec![step; layers.len()];
-        if let Some(last) = history.last_mut() {
-            last["comment"] = serde_json::json!(spec.comment);
-        }
-        let document = serde_json::json!({
-            "architecture": self.arch, "os": "linux", "created": CREATED, "config": config,
-            "rootfs": { "type": "layers", "diff_ids": layers }, "history": history,
-        });
-        document.to_string().into_bytes()
+        said.after(spec).as_config(&self.arch, &layers, &spec.comment)
     }
 }

@@ -202,7 +202,7 @@ impl Store {
     }
 
     /// Makes an image of a leased one and of `upper`, the upper folder of an overlay over its layers, which stays as it is.
-    /// Nothing may write to it meanwhile. The overlay must have been mounted without `redirect_dir` and `metacopy`.
+    /// Nothing may write to it meanwhile. Owner, mode and time of `upper` itself are not kept. The overlay must have been mounted without `redirect_dir` and `metacopy`.
     pub async fn commit(&self, lease: &Lease, upper: &Path, spec: &CommitSpec) -> Result<ImageInfo> {
         let (lease, upper, spec) = (lease.clone(), upper.to_owned(), spec.clone());
         self.blocking(format!("make the image {}", spec.tag), move |layout, _| {
