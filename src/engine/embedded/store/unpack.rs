@@ -1,7 +1,7 @@
 //! The tar of a layer becomes a tree as overlayfs wants it, and a [recipe](super::recipe).
 //!
 //! The tree is written as root in a folder that only root may enter, and the tar is a stranger's. Names are judged by
-//! [`layer_rules`](crate::support::layer_rules), and no system call follows a symbolic link or a name of more than one part.
+//! [`layer_rules`], and no system call follows a symbolic link or a name of more than one part.
 //! What else a tar may hold:
 //!
 //! - Set-id bits stay: images have them, and nobody but root reaches the tree.
