@@ -41,15 +41,18 @@ mod workspace;
 mod written;
 
 use std::fs::{self, DirBuilder};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_util::bytes::Bytes;
 use tokio_util::io::{StreamReader, SyncIoBridge};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 pub use image_config::ImageConfig;
 pub use registries::{CredentialsOf, Mirror, Registries};
@@ -116,11 +119,14 @@ impl Store {
     /// seen of it before all of it has proved sound. An archive need not hold layers that the store has.
     pub async fn load(&self, archive: ByteStream, tag: &str) -> Result<ImageInfo> {
         let name = tag.to_owned();
-        let reader = SyncIoBridge::new(archive);
-        self.blocking(format!("load the image {tag}"), move |layout, cancelled| {
+        // When this future is dropped, what is read ends, and the work with it.
+        let cancelled = CancellationToken::new();
+        let _guard = cancelled.clone().drop_guard();
+        let stream = Cancellable { archive, cancelled: Box::pin(cancelled.cancelled_owned()) };
+        let stream = SyncIoBridge::new(stream);
+        self.blocking(format!("load the image {tag}"), move |layout| {
             let workspace = Workspace::new(layout)?;
-            let stream =
-                ReadAhead::new(Cancellable { inner: reader, cancelled }).map_err(StoreError::Input)?;
+            let stream = ReadAhead::new(stream).map_err(StoreError::Input)?;
             load::load(layout, &workspace, stream, &name)
         })
         .await
@@ -131,7 +137,7 @@ impl Store {
     pub async fn save(&self, id: &ImageId) -> Result<ByteStream> {
         let (action, id) = (format!("save the image {id}"), *id);
         let workspace = self
-            .blocking(action, move |layout, _| {
+            .blocking(action, move |layout| {
                 let workspace = Workspace::new(layout)?;
                 catalogue::lease(layout, &workspace, &id, workspace.dir())?;
                 Ok(workspace)
@@ -205,7 +211,7 @@ impl Store {
     /// Nothing may write to it meanwhile. Owner, mode and time of `upper` itself are not kept. The overlay must have been mounted without `redirect_dir` and `metacopy`.
     pub async fn commit(&self, lease: &Lease, upper: &Path, spec: &CommitSpec) -> Result<ImageInfo> {
         let (lease, upper, spec) = (lease.clone(), upper.to_owned(), spec.clone());
-        self.blocking(format!("make the image {}", spec.tag), move |layout, _| {
+        self.blocking(format!("make the image {}", spec.tag), move |layout| {
             let workspace = Workspace::new(layout)?;
             commit::commit(layout, &workspace, &lease, &upper, &spec)
         })
@@ -222,40 +228,34 @@ impl Store {
         swept.map_err(|error| error.during(format!("clean its store in {}", self.layout.dir().display())))
     }
 
-    /// Does work that blocks where it may. When the future is dropped, the work learns it from its flag.
+    /// Does work that blocks where it may.
     async fn blocking<T: Send + 'static>(
         &self,
         action: String,
-        work: impl FnOnce(&Layout, Arc<AtomicBool>) -> error::Result<T> + Send + 'static,
+        work: impl FnOnce(&Layout) -> error::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let _guard = CancelOnDrop(cancelled.clone());
         let layout = self.layout.clone();
-        let done = tokio::task::spawn_blocking(move || work(&layout, cancelled)).await;
+        let done = tokio::task::spawn_blocking(move || work(&layout)).await;
         let done = done.unwrap_or_else(|error| Err(StoreError::Refused(error.to_string())));
         done.map_err(|error| error.during(action))
     }
 }
 
-struct CancelOnDrop(Arc<AtomicBool>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+/// A stream that ends with an error once nobody wants what is read, even while it gives nothing.
+struct Cancellable {
+    archive: ByteStream,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-/// A reader that ends with an error once nobody wants what is read.
-struct Cancellable<R> {
-    inner: R,
-    cancelled: Arc<AtomicBool>,
-}
-
-impl<R: Read> Read for Cancellable<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.cancelled.load(Ordering::Relaxed) {
-            true => Err(io::Error::other(StoreError::Cancelled)),
-            false => self.inner.read(buffer),
+impl AsyncRead for Cancellable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.cancelled.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::Error::other(StoreError::Cancelled))),
+            Poll::Pending => self.archive.as_mut().poll_read(context, buffer),
         }
     }
 }

@@ -345,3 +345,23 @@ async fn nothing_is_seen_of_an_image_before_what_it_is_made_of() {
     bench.store.load(stream(archive), "a:b").await.unwrap();
     assert_eq!((seen("images"), seen("tags"), bench.layers()), (1, 1, 1));
 }
+
+#[tokio::test]
+async fn a_load_that_nobody_wants_any_more_ends_while_its_stream_gives_nothing() {
+    let bench = Bench::new();
+    let archive = archive_of(&[&Tar::default().entry("large", FILE, "", &vec![7; 2 << 20]).end()]);
+    let (mut near, far) = tokio::io::duplex(64 << 10);
+    let store = bench.store.clone();
+    let loading = tokio::spawn(async move { store.load(Box::pin(far), "a:b").await });
+    tokio::io::AsyncWriteExt::write_all(&mut near, &archive[..1 << 20]).await.unwrap();
+    let left = || fs::read_dir(bench.path("store/tmp")).unwrap().count();
+    assert_eq!(left(), 1);
+    loading.abort();
+    let begun = std::time::Instant::now();
+    while left() > 0 {
+        assert!(begun.elapsed().as_secs() < 20, "its workspace is still there");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(tokio::io::AsyncWriteExt::write_all(&mut near, &archive).await.is_err(), "somebody still reads");
+    assert_eq!(bench.store.named("a:b").unwrap(), None);
+}
