@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use tokio_util::sync::CancellationToken;
+
 use super::Lease;
 use super::catalogue::{self, NewImage};
 use super::error::{Result, StoreError};
@@ -16,6 +18,7 @@ pub(super) fn commit(
     lease: &Lease,
     upper: &Path,
     spec: &CommitSpec,
+    cancelled: &CancellationToken,
 ) -> Result<ImageInfo> {
     let mut feed = Feed::new(&workspace.new_path())?;
     let written = layer_tar::write(upper, &mut feed);
@@ -25,6 +28,10 @@ pub(super) fn commit(
         (Err(error), Ok(()) | Err(StoreError::Input(_))) | (_, Err(error)) => return Err(error),
         (Ok(layer), Ok(())) => layer,
     };
+    // Whoever has let go of it may have let the container go on while it was read.
+    if cancelled.is_cancelled() {
+        return Err(StoreError::Cancelled);
+    }
     let config = lease.config.with_layer(layer.digest, spec);
     let image = NewImage { config: &config, layers: vec![layer], repo_digest: None, tag: &spec.tag };
     catalogue::publish(layout, workspace, image)

@@ -208,12 +208,14 @@ impl Store {
     }
 
     /// Makes an image of a leased one and of `upper`, the upper folder of an overlay over its layers, which stays as it is.
-    /// Nothing may write to it meanwhile. Owner, mode and time of `upper` itself are not kept. The overlay must have been mounted without `redirect_dir` and `metacopy`.
+    /// Nothing may write to it meanwhile; when the future is dropped before all of it was read, no image is made. Owner, mode and time of `upper` itself are not kept. The overlay must have been mounted without `redirect_dir` and `metacopy`.
     pub async fn commit(&self, lease: &Lease, upper: &Path, spec: &CommitSpec) -> Result<ImageInfo> {
         let (lease, upper, spec) = (lease.clone(), upper.to_owned(), spec.clone());
+        let cancelled = CancellationToken::new();
+        let _guard = cancelled.clone().drop_guard();
         self.blocking(format!("make the image {}", spec.tag), move |layout| {
             let workspace = Workspace::new(layout)?;
-            commit::commit(layout, &workspace, &lease, &upper, &spec)
+            commit::commit(layout, &workspace, &lease, &upper, &spec, &cancelled)
         })
         .await
     }

@@ -155,3 +155,31 @@ async fn what_a_layer_cannot_say_is_refused() {
     assert_eq!(bench.store.named("bad:1").unwrap(), None);
     assert_eq!(bench.layers(), 1);
 }
+
+#[tokio::test]
+async fn a_commit_that_nobody_waits_for_makes_no_image() {
+    let bench = Bench::new();
+    let base = bench.load(&[&Tar::default().end()], "base:1").await;
+    let lease = bench.store.lease(&base.id, &bench.holder("container")).unwrap();
+    let upper = bench.path("upper");
+    fs::create_dir(&upper).unwrap();
+    for file in 0..20 {
+        fs::write(upper.join(file.to_string()), vec![file; 1 << 20]).unwrap();
+    }
+    let spec = spec("late:1");
+    let mut committing = Box::pin(bench.store.commit(&lease, &upper, &spec));
+    let left = || fs::read_dir(bench.path("store/tmp")).unwrap().count();
+    while left() == 0 {
+        let some_time = tokio::time::sleep(std::time::Duration::from_millis(1));
+        tokio::select! {
+            made = &mut committing => panic!("{made:?}"),
+            () = some_time => {}
+        }
+    }
+    drop(committing);
+    while left() > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(bench.store.named("late:1").unwrap(), None);
+    assert_eq!(bench.layers(), 1);
+}
