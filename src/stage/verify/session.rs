@@ -103,6 +103,9 @@ impl Session<'_> {
                 };
                 let mut header = tar::Header::new_gnu();
                 header.set_mode(0o644);
+                header.set_uid(0);
+                header.set_gid(0);
+                header.set_mtime(0);
                 header.set_size(file.size);
                 tar.append_data(&mut header, &name, content)?;
             }
