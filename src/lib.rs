@@ -42,7 +42,7 @@
 //! # Layers
 //!
 //! A module imports only from layers below its own; `tests/architecture.rs` fails on an upward import. Only
-//! `engine/docker` names bollard, only [`mod@archive`] names oci-spec and rusqlite, only [`cli`] prints, reads the environment and exits.
+//! `engine/docker` names bollard, only `engine/embedded` libcontainer and the crates for namespaces and filters, only [`mod@archive`] names oci-spec and rusqlite, only [`cli`] prints, reads the environment and exits.
 //!
 //! ```text
 //! main.rs            parse, call, exit code
@@ -53,7 +53,7 @@
 //! 3 remote/          registry, bucket, another archive: push and pull of runs
 //! 3 sandbox/         one disposable container as a scope: limits, time-outs; always removed
 //! 3 plan/            pure: what is built from what, and under which key
-//! 2 engine/          trait Engine + docker, fake, conformance; own types only
+//! 2 engine/          trait Engine + docker, embedded, fake, conformance; own types only
 //! 2 archive/         layout, blobs, index, import and export, verify, prune, restore; FORMAT.md is its specification
 //! 2 source/          commit → deterministic tar; version from tags or packaging
 //! 2 compare/         two packages, member by member (pure)

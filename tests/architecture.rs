@@ -55,6 +55,11 @@ fn modules() -> BTreeMap<String, Vec<(PathBuf, String)>> {
     modules
 }
 
+/// Whether a text has this word, and not at the end of a longer one.
+fn names(text: &str, word: &str) -> bool {
+    text.match_indices(word).any(|(at, _)| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+}
+
 fn layer(module: &str) -> Option<u8> {
     LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
 }
@@ -109,7 +114,15 @@ fn foreign_interfaces_stay_in_their_place() {
             let path = path.to_string_lossy();
             let docker = path.starts_with("engine/docker");
             assert!(docker || !text.contains("bollard::"), "src/{path} names bollard");
-            assert!(module == "archive" || !text.contains("oci_spec"), "src/{path} names oci-spec");
+            let embedded = path.starts_with("engine/embedded");
+            // The container library has its own copy of oci-spec's types.
+            assert!(
+                module == "archive" || embedded || !text.contains("oci_spec"),
+                "src/{path} names oci-spec"
+            );
+            for word in ["libcontainer::", "seccompiler::", "caps::", "nix::", "libc::"] {
+                assert!(embedded || !names(&text, word), "src/{path} names {word}");
+            }
             let registries = ["remote/", "support/registry.rs", "engine/embedded/store/pull.rs"];
             assert!(
                 registries.iter().any(|place| path.starts_with(place)) || !text.contains("oci_client"),
@@ -137,7 +150,12 @@ fn only_the_command_line_prints_reads_the_environment_or_exits() {
                 continue;
             }
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            // A helper is a process of its own, which ends as its command does.
+            let helper = path.starts_with("engine/embedded/helper");
             for word in ["println!", "eprintln!", "print!(", "env::var", "process::exit"] {
+                if helper && word == "process::exit" {
+                    continue;
+                }
                 assert!(!code.contains(word), "src/{} uses {word}", path.display());
             }
         }

@@ -7,6 +7,7 @@ use std::io::Cursor;
 
 use packhold::engine::conformance::{Verdict, run_all};
 use packhold::engine::docker::Docker;
+use packhold::engine::embedded::{Embedded, Settings};
 use packhold::engine::fake::Fake;
 use packhold::engine::{Engine, ImageSource, Object};
 
@@ -33,6 +34,19 @@ async fn the_docker_engine_conforms() {
         .await
         .expect("this test needs Docker: start it, or set DOCKER_HOST");
     conforms(&docker, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_engine_conforms() {
+    let place = tempfile::tempdir().expect("a folder");
+    let settings = Settings {
+        folder: place.path().join("engine"),
+        helper: env!("CARGO_BIN_EXE_packhold").into(),
+        upper: None,
+        registries: Default::default(),
+    };
+    let embedded = Embedded::open(&settings).expect("this test needs root, overlayfs and control groups");
+    conforms(&embedded, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,10 @@ use error::CliError;
 
 /// Parses the command line, does what it says, and gives the process's exit code.
 pub fn main() -> ExitCode {
+    // Before anything that starts a thread.
+    if let Some(code) = crate::engine::embedded::helper::main(std::env::args_os()) {
+        return code;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -1,6 +1,7 @@
 //! What runs containers. One trait with our own types; what differs between engines stays in their own files.
 //!
-//! [`Docker`](docker::Docker) speaks the Docker Engine API (Docker from API 1.41 on, and podman's socket).
+//! [`Docker`](docker::Docker) speaks the Docker Engine API (Docker from API 1.41 on, and podman's socket);
+//! [`Embedded`](embedded::Embedded) needs no daemon.
 //! Every engine passes the same [`conformance`] suite.
 
 pub mod conformance;

@@ -74,7 +74,8 @@ impl Hint for EngineError {
         match self {
             Self::Unreachable { .. } => {
                 "start the engine (for Docker: `systemctl start docker`, or `dockerd &` as root), set DOCKER_HOST if it \
-                 listens elsewhere, then check with `packhold doctor`"
+                 listens elsewhere, or run as root with `--engine embedded`, which needs none; then check with \
+                 `packhold doctor`"
                     .to_owned()
             }
             Self::NotFound(_) => "it may have been removed by somebody else; run it again".to_owned(),
@@ -96,7 +97,7 @@ impl Hint for EngineError {
 /// Who an engine is and what it can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineInfo {
-    /// `docker`, `podman`, `fake`.
+    /// `docker`, `podman`, `embedded`, `fake`.
     pub kind: String,
     /// The engine's own version.
     pub version: String,

@@ -1,0 +1,383 @@
+//! The control groups of a container: one group of the same name in every hierarchy, cgroup v1, v2 and both at once.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// The group below which all of this program's are.
+const PARENT: &str = "packhold";
+
+/// The controllers without which limits would not be kept.
+const LIMITS: [&str; 2] = ["memory", "pids"];
+
+/// The controllers of cgroup v1 that the container library puts a container's processes into itself.
+const MANAGED: [&str; 12] = [
+    "blkio",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "devices",
+    "freezer",
+    "hugetlb",
+    "memory",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "pids",
+];
+
+/// Ends the name of the group of the helpers of a container, with cgroup v2 alone.
+const HELPER: &str = ".helper";
+
+/// How long a helper may take to notice the end of its command.
+const NOTICES: Duration = Duration::from_millis(500);
+
+/// How long processes that were killed may take to end. One that waits for a dead disk takes longer.
+const ENDS: Duration = Duration::from_secs(30);
+
+/// A mounted hierarchy of control groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Hierarchy {
+    root: PathBuf,
+    unified: bool,
+    /// The controllers of a v1 hierarchy; of a v2 hierarchy nothing.
+    controllers: Vec<String>,
+}
+
+impl Hierarchy {
+    fn is_managed(&self) -> bool {
+        self.controllers.iter().any(|name| MANAGED.contains(&name.as_str()))
+    }
+}
+
+/// The hierarchies of this machine, as this process sees them (proc_pid_mountinfo(5)).
+fn hierarchies() -> io::Result<Vec<Hierarchy>> {
+    Ok(parse_mounts(&fs::read_to_string("/proc/self/mountinfo")?))
+}
+
+fn parse_mounts(text: &str) -> Vec<Hierarchy> {
+    let mut found: Vec<Hierarchy> = Vec::new();
+    for line in text.lines() {
+        let Some((mount, fs)) = line.split_once(" - ") else { continue };
+        let (Some(root), Some(point)) = (mount.split(' ').nth(3), mount.split(' ').nth(4)) else { continue };
+        let mut fs = fs.split(' ');
+        let kind = fs.next();
+        let unified = match kind {
+            Some("cgroup") => false,
+            Some("cgroup2") => true,
+            _ => continue,
+        };
+        // A part of a hierarchy, mounted for somebody else.
+        if root != "/" || found.iter().any(|other| other.root == Path::new(point)) {
+            continue;
+        }
+        let options = fs.nth(1).unwrap_or_default();
+        let controllers = match unified {
+            true => Vec::new(),
+            false => {
+                options.split(',').filter(|word| !["rw", "ro"].contains(word)).map(str::to_owned).collect()
+            }
+        };
+        found.push(Hierarchy { root: PathBuf::from(point), unified, controllers });
+    }
+    found
+}
+
+/// Whether this machine has cgroup v2 and nothing else.
+pub(super) fn is_unified() -> bool {
+    hierarchies().is_ok_and(|all| all.iter().all(|each| each.unified))
+}
+
+/// The controllers for limits that this machine does not offer.
+pub(super) fn missing_controllers() -> Vec<&'static str> {
+    let all = hierarchies().unwrap_or_default();
+    let unified: String = all
+        .iter()
+        .filter(|each| each.unified)
+        .filter_map(|each| fs::read_to_string(each.root.join("cgroup.controllers")).ok())
+        .collect();
+    let offered = |name: &str| {
+        unified.split_ascii_whitespace().any(|word| word == name)
+            || all.iter().any(|each| each.controllers.iter().any(|word| word == name))
+    };
+    LIMITS.into_iter().filter(|name| !offered(name)).collect()
+}
+
+/// Whether the kernel counts swap, so that it can be limited.
+pub(super) fn counts_swap() -> bool {
+    hierarchies().unwrap_or_default().iter().any(|each| match each.unified {
+        false => each.root.join("memory.memsw.limit_in_bytes").exists(),
+        true => false,
+    }) || is_unified() && Path::new("/proc/swaps").exists()
+}
+
+/// How often the limits of a group were reached since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    /// Processes that the kernel killed for memory.
+    pub(super) oom_kills: u64,
+    /// Processes and threads that could not be made.
+    pub(super) refused_processes: u64,
+}
+
+/// The groups of one container.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    name: String,
+    hierarchies: Vec<Hierarchy>,
+}
+
+impl Group {
+    /// The groups of the container `id`, whether they are there or not.
+    pub(super) fn of(id: &str) -> io::Result<Self> {
+        Ok(Self { name: format!("{PARENT}/{id}"), hierarchies: hierarchies()? })
+    }
+
+    /// The path below the hierarchies, as an OCI runtime wants it.
+    pub(super) fn path(id: &str) -> String {
+        format!("/{PARENT}/{id}")
+    }
+
+    /// Makes the groups that are not there.
+    pub(super) fn make(&self) -> io::Result<()> {
+        for each in &self.hierarchies {
+            let folder = each.root.join(&self.name);
+            if each.unified && is_unified() {
+                // Controllers are handed down from level to level (cgroup-v2.rst, "Enabling and Disabling").
+                fs::create_dir_all(each.root.join(PARENT))?;
+                for level in [each.root.clone(), each.root.join(PARENT)] {
+                    for name in ["cpu", "memory", "pids"] {
+                        _ = fs::write(level.join("cgroup.subtree_control"), format!("+{name}"));
+                    }
+                }
+            }
+            if each.controllers.iter().any(|name| name == "cpuset") {
+                // A new group of cpuset may use nothing (cgroup-v1/cpusets.rst); what the parent may it is to have.
+                fs::create_dir_all(each.root.join(PARENT))?;
+                inherit_cpuset(&each.root, &each.root.join(PARENT))?;
+                fs::create_dir_all(&folder)?;
+                inherit_cpuset(&each.root.join(PARENT), &folder)?;
+            }
+            fs::create_dir_all(&folder)?;
+        }
+        self.for_helpers().try_for_each(fs::create_dir_all)
+    }
+
+    /// Moves this process, and what it will start, into the groups that limit nothing: the container library enters the
+    /// others, later. With cgroup v2 alone that is a group beside the container's.
+    ///
+    /// So a helper counts for no limit of its container, and whoever removes the container finds what it started, even
+    /// when it was killed before it had done its work.
+    pub(super) fn enter_as_helper(&self) -> io::Result<()> {
+        for folder in self.for_helpers() {
+            fs::write(folder.join("cgroup.procs"), "0")?;
+        }
+        Ok(())
+    }
+
+    fn for_helpers(&self) -> impl Iterator<Item = PathBuf> {
+        let unified = is_unified();
+        self.hierarchies.iter().filter(|each| !each.is_managed()).map(move |each| match unified {
+            true => each.root.join(format!("{}{HELPER}", self.name)),
+            false => each.root.join(&self.name),
+        })
+    }
+
+    /// The processes in the groups and below them: in those that limit, or in all.
+    fn processes(&self, all: bool) -> io::Result<BTreeSet<i32>> {
+        let mut pids = BTreeSet::new();
+        let roots = self.hierarchies.iter().filter(|each| all || each.is_managed() || is_unified());
+        let mut roots: Vec<PathBuf> = roots.map(|each| each.root.join(&self.name)).collect();
+        if all {
+            roots.extend(self.for_helpers());
+        }
+        for folder in folders(roots)? {
+            match fs::read_to_string(folder.join("cgroup.procs")) {
+                Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // 0 is a process of another pid namespace, which is not ours to end.
+        pids.remove(&0);
+        Ok(pids)
+    }
+
+    /// Kills every process in the groups, again and again until there is none: what a process makes while it is being
+    /// killed is in the group too. Helpers end by themselves when their command has.
+    pub(super) fn kill(&self) -> io::Result<()> {
+        self.kill_some(false)?;
+        let start = Instant::now();
+        while start.elapsed() < NOTICES && !self.processes(true)?.is_empty() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.kill_some(true)
+    }
+
+    fn kill_some(&self, all: bool) -> io::Result<()> {
+        let start = Instant::now();
+        let mut pause = Duration::from_micros(200);
+        loop {
+            // Somebody may be making an image of it; with cgroup v1 what is frozen does not end.
+            self.freeze(false)?;
+            let pids = self.processes(all)?;
+            if pids.is_empty() {
+                return Ok(());
+            }
+            for pid in &pids {
+                // It may have ended meanwhile.
+                _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+            }
+            if start.elapsed() > ENDS {
+                let message = format!("{} killed processes do not end", pids.len());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Stops all processes of the groups where they are, or lets them go on.
+    pub(super) fn freeze(&self, frozen: bool) -> io::Result<()> {
+        for each in &self.hierarchies {
+            let folder = each.root.join(&self.name);
+            let v1 = each.controllers.iter().any(|name| name == "freezer");
+            let (file, word, other) = match (each.unified, frozen) {
+                (true, _) if is_unified() => ("cgroup.freeze", if frozen { "1" } else { "0" }, "frozen"),
+                (false, true) if v1 => ("freezer.state", "FROZEN", "freezer.state"),
+                (false, false) if v1 => ("freezer.state", "THAWED", "freezer.state"),
+                _ => continue,
+            };
+            match fs::write(folder.join(file), word) {
+                Ok(()) if frozen => wait_frozen(&folder, other),
+                Ok(()) => {}
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the groups, which have no processes any more.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        let start = Instant::now();
+        let groups = self.hierarchies.iter().map(|each| each.root.join(&self.name));
+        for folder in folders(groups.chain(self.for_helpers()).collect())? {
+            loop {
+                match fs::remove_dir(&folder) {
+                    Ok(()) => break,
+                    Err(error) if is_gone(&error) => break,
+                    // The kernel lets go of a group a little later than of its last process.
+                    Err(error) if start.elapsed() > ENDS => return Err(error),
+                    Err(_) => std::thread::sleep(Duration::from_millis(1)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the kernel has counted (cgroup-v1/memory.rst, cgroup-v1/pids.rst, cgroup-v2.rst). Nothing where the
+    /// groups are gone.
+    pub(super) fn counters(&self) -> Counters {
+        let mut counters = Counters::default();
+        for each in &self.hierarchies {
+            let folder = each.root.join(&self.name);
+            let read = |file: &str, key: &str| {
+                let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
+                let count =
+                    |line: &str| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse::<u64>().ok();
+                text.lines().find_map(count).unwrap_or(0)
+            };
+            let file = if each.unified { "memory.events" } else { "memory.oom_control" };
+            counters.oom_kills += read(file, "oom_kill");
+            counters.refused_processes += read("pids.events", "max");
+        }
+        counters
+    }
+}
+
+/// These folders of groups and those that a container made below them, the deepest first. Those that are gone are left
+/// out.
+fn folders(mut open: Vec<PathBuf>) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    while let Some(folder) = open.pop() {
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if is_gone(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                open.push(entry.path());
+            }
+        }
+        found.push(folder);
+    }
+    found.reverse();
+    Ok(found)
+}
+
+fn inherit_cpuset(parent: &Path, child: &Path) -> io::Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if fs::read_to_string(child.join(file))?.trim().is_empty() {
+            fs::write(child.join(file), fs::read_to_string(parent.join(file))?)?;
+        }
+    }
+    Ok(())
+}
+
+/// A group freezes process by process; what still runs after a while waits in the kernel and changes no file.
+fn wait_frozen(folder: &Path, file: &str) {
+    for _ in 0..200 {
+        let done = match file {
+            "frozen" => {
+                fs::read_to_string(folder.join("cgroup.events")).is_ok_and(|text| text.contains("frozen 1"))
+            }
+            file => fs::read_to_string(folder.join(file)).is_ok_and(|text| text.trim() == "FROZEN"),
+        };
+        if done {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A group that was removed meanwhile is not found, or its open files have no device any more.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_versions_of_control_groups_are_found_side_by_side() {
+        let text = "30 24 0:26 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids\n\
+                    31 24 0:27 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
+                    32 24 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
+                    33 24 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\
+                    34 24 0:26 /docker/x /var/lib/x/pids rw - cgroup cgroup rw,pids\n\
+                    35 24 0:30 / /tmp rw - tmpfs tmpfs rw\n";
+        let found = parse_mounts(text);
+        let told: Vec<_> =
+            found.iter().map(|each| (each.root.to_str().unwrap_or(""), each.controllers.join("+"))).collect();
+        assert_eq!(
+            told,
+            [
+                ("/sys/fs/cgroup/pids", "pids".to_owned()),
+                ("/sys/fs/cgroup/cpu,cpuacct", "cpu+cpuacct".to_owned()),
+                ("/sys/fs/cgroup/systemd", "name=systemd".to_owned()),
+                ("/sys/fs/cgroup/unified", String::new()),
+            ]
+        );
+        assert!(found[3].unified && !found[0].unified);
+    }
+}

@@ -1,0 +1,211 @@
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustix::fs::FlockOperation;
+
+use super::cgroup::{self, Group};
+use super::discard::{discard, open_folder};
+use super::record::{self, Folder, Record};
+use super::request::{Create, Overlay, Report, Request};
+use super::runtime_config::{ETC, Machine, own_network, runtime_config};
+use super::{Embedded, blocking, io_error};
+use crate::engine::{ContainerId, ContainerSpec, EngineError, Found, Network, Result};
+
+/// Begins the name of a folder whose container is gone.
+pub(super) const GONE: &str = ".gone-";
+
+impl Embedded {
+    pub(super) async fn find_containers(&self, label: &str) -> Result<Vec<Found>> {
+        let (containers, label) = (self.containers.clone(), label.to_owned());
+        blocking(format!("list containers with the label {label}"), move || {
+            let mut found = Vec::new();
+            for folder in record::all(&containers)? {
+                // It may go meanwhile.
+                let Ok(record) = folder.record() else { continue };
+                if record.labels.contains_key(&label) {
+                    let running = folder.first_process().is_some();
+                    let id = ContainerId(folder.id);
+                    found.push(Found::Container { id, labels: record.labels, running });
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    pub(super) async fn create_container(&self, spec: &ContainerSpec) -> Result<ContainerId> {
+        // In a task of its own, so that a caller who is cancelled half-way leaves no container behind.
+        let (engine, spec) = (self.clone(), spec.clone());
+        let made = tokio::spawn(async move { engine.make(&spec).await });
+        match made.await {
+            Ok(made) => Ok(made?.keep()),
+            Err(error) => Err(EngineError::Stream {
+                action: "create a container".to_owned(),
+                source: io::Error::other(error),
+            }),
+        }
+    }
+
+    async fn make(&self, spec: &ContainerSpec) -> Result<Made> {
+        let action = format!("create a container of {}", spec.image);
+        if self.store.with_id(&spec.image)?.is_none() {
+            return Err(EngineError::NotFound(format!("image {}", spec.image)));
+        }
+        if spec.init && cgroup::is_unified() {
+            let message = "an init system needs control groups of version 1".to_owned();
+            return Err(EngineError::Refused { action, message });
+        }
+        let unique = ulid::Ulid::generate().to_string().to_lowercase();
+        let id = format!("packhold-{}-{unique}", clean_name(&spec.name_hint));
+        let (engine, wanted) = (self.clone(), spec.clone());
+        let made = Made { engine: self.clone(), id: Some(ContainerId(id.clone())) };
+        let folder = blocking(action.clone(), move || engine.prepare(id, &wanted)).await?;
+        let request = Request::Create(Create {
+            id: folder.id.clone(),
+            overlay: self.overlay_of(&folder).await?,
+            folder: folder.path,
+            init: spec.init,
+            capabilities: spec.capabilities.clone(),
+            own_network: own_network(spec),
+        });
+        let report = async { self.program.start(&request).await?.report().await };
+        match report.await {
+            Ok(Report::Done) => Ok(made),
+            Ok(report) => {
+                made.undo().await;
+                Err(report.into_error(action))
+            }
+            Err(error) => {
+                made.undo().await;
+                Err(io_error(action, error))
+            }
+        }
+    }
+
+    /// Writes down everything that the container library wants to read.
+    fn prepare(&self, id: String, spec: &ContainerSpec) -> io::Result<Folder> {
+        let folder = Folder::make(&self.containers, id, spec, self.upper.as_deref())?;
+        let machine = Machine { unified: cgroup::is_unified(), swap: cgroup::counts_swap() };
+        let config = runtime_config(spec, &folder.id, &folder.path, machine);
+        fs::write(folder.path.join("config.json"), config.to_string())?;
+        fs::create_dir(folder.path.join("etc"))?;
+        for name in ETC {
+            fs::write(folder.path.join("etc").join(name), etc(name, spec))?;
+        }
+        Ok(folder)
+    }
+
+    /// Where the container's file system is. Its layers stay as long as the container's folder does.
+    pub(super) async fn overlay_of(&self, folder: &Folder) -> Result<Overlay> {
+        let action = format!("look at the container {}", folder.id);
+        let record = folder.record().map_err(|error| io_error(action, error))?;
+        let lease = self.lease(folder, &record).await?;
+        Ok(Overlay {
+            lower: lease.lower,
+            upper: record.upper(),
+            work: record.work(),
+            merged: folder.merged(),
+        })
+    }
+
+    /// The container's folder and record. A container that is being removed is not there any more.
+    pub(super) fn existing(&self, container: &ContainerId) -> Result<(Folder, Record)> {
+        let missing = || EngineError::NotFound(format!("container {}", container.0));
+        let folder = Folder::of(&self.containers, container).ok_or_else(missing)?;
+        match folder.record() {
+            Ok(record) => Ok((folder, record)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
+            Err(error) => Err(io_error(format!("look at the container {}", container.0), error)),
+        }
+    }
+
+    pub(super) async fn remove_container(&self, id: &ContainerId) -> Result<()> {
+        let Some(folder) = Folder::of(&self.containers, id) else { return Ok(()) };
+        let containers = self.containers.clone();
+        blocking(format!("remove the container {}", id.0), move || remove(&folder, &containers)).await
+    }
+}
+
+/// Ends and removes a container. Whatever of it is there already or still: another process may be making it, or removing
+/// it, or have died while it did. The record goes last, so that what is left is always found again.
+fn remove(folder: &Folder, containers: &Path) -> io::Result<()> {
+    match folder.set_removed() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        done => done?,
+    }
+    let group = Group::of(&folder.id)?;
+    group.kill()?;
+    let lock = match open_folder(&folder.path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    // Whoever was making it holds the lock and has just been killed, or will see that it is removed.
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+    group.kill()?;
+    group.remove()?;
+    let record = match folder.record() {
+        // Somebody else has removed it while this process waited.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        record => record?,
+    };
+    discard(&record.changes)?;
+    let gone = containers.join(format!("{GONE}{}", folder.id));
+    fs::rename(&folder.path, &gone)?;
+    discard(&gone)
+}
+
+/// A container that nobody has been told about yet: it goes when it is dropped.
+struct Made {
+    engine: Embedded,
+    id: Option<ContainerId>,
+}
+
+impl Made {
+    fn keep(mut self) -> ContainerId {
+        self.id.take().unwrap_or_else(|| ContainerId(String::new()))
+    }
+
+    async fn undo(mut self) {
+        // The first error is the one to tell.
+        if let Some(id) = self.id.take()
+            && let Err(error) = self.engine.remove_container(&id).await
+        {
+            tracing::warn!(%error, "a container that could not be made stays behind");
+        }
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if let (Some(id), Ok(runtime)) = (self.id.take(), tokio::runtime::Handle::try_current()) {
+            let engine = self.engine.clone();
+            runtime.spawn(async move {
+                if let Err(error) = engine.remove_container(&id).await {
+                    tracing::warn!(%error, "a container whose maker was cancelled stays behind");
+                }
+            });
+        }
+    }
+}
+
+/// A container's own file of `/etc`. That of name servers is the machine's, as a copy, where the machine's network is.
+fn etc(name: &str, spec: &ContainerSpec) -> Vec<u8> {
+    match name {
+        "hosts" => {
+            format!("127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n", spec.hostname)
+                .into_bytes()
+        }
+        "hostname" => format!("{}\n", spec.hostname).into_bytes(),
+        _ => match spec.network {
+            Network::Outside => fs::read("/etc/resolv.conf").unwrap_or_default(),
+            Network::None => Vec::new(),
+        },
+    }
+}
+
+/// `hint` in the characters that a container's name may have.
+fn clean_name(hint: &str) -> String {
+    let good = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
+    hint.chars().map(good).take(80).collect()
+}
