@@ -72,11 +72,13 @@ pub(super) struct EngineArguments {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum EngineChoice {
-    /// Docker if it answers, else podman
+    /// Docker if it answers, else podman, else embedded
     #[default]
     Auto,
     Docker,
     Podman,
+    /// No daemon: this program itself, as root
+    Embedded,
 }
 
 #[derive(Args, Debug)]

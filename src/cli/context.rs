@@ -6,10 +6,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Common, EngineChoice, RunArguments, UpdateArguments, UserlandArguments, VerifyArguments};
 use super::error::CliError;
+use super::transfer::credentials;
 use crate::archive::Archive;
 use crate::config::{Builders, ConfigError, LockFile, Pipeline, PipelineFile, VerifySection};
-use crate::engine::Engine;
 use crate::engine::docker::Docker;
+use crate::engine::embedded::store::Registries;
+use crate::engine::embedded::{Embedded, Settings};
+use crate::engine::{Engine, EngineError};
 use crate::provenance::ReceiptKey;
 use crate::run::{CheckReproducible, Folders, Request, VerifyFiles, sharing_builders};
 use crate::stage::BaseChoice;
@@ -46,7 +49,22 @@ pub(super) fn archive_path(common: &Common) -> PathBuf {
     archive_dir(common)
 }
 
-/// The engine that is chosen, if it answers.
+/// The engine of this program itself. `PACKHOLD_ENGINE_CHANGES` names a folder, on a tmpfs say, for what containers
+/// write.
+fn embedded() -> Result<Embedded, EngineError> {
+    Embedded::open(&Settings {
+        folder: xdg("XDG_DATA_HOME", ".local/share").join("engine"),
+        // This program, even if its file was replaced meanwhile.
+        helper: PathBuf::from("/proc/self/exe"),
+        upper: env::var_os("PACKHOLD_ENGINE_CHANGES").map(PathBuf::from).filter(|path| path.is_absolute()),
+        registries: Registries {
+            credentials: Arc::new(|host| credentials(host).map_err(|error| error.to_string())),
+            ..Registries::default()
+        },
+    })
+}
+
+/// The engine that is chosen, if it answers. An engine that somebody has named an address of is not replaced by another.
 pub(super) async fn engine(choice: EngineChoice) -> Result<Arc<dyn Engine>, CliError> {
     let host = env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
     let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -55,17 +73,28 @@ pub(super) async fn engine(choice: EngineChoice) -> Result<Arc<dyn Engine>, CliE
         let own = runtime.map(|dir| dir.join("podman/podman.sock")).filter(|path| path.exists())?;
         Some(format!("unix://{}", own.display()))
     });
+    let named = host.is_some() || env::var_os("CONTAINER_HOST").is_some_and(|host| !host.is_empty());
     let docker = async || Docker::connect(host.as_deref()).await;
     let podman = async || Docker::podman(podman_socket.as_deref()).await;
     let engine = match choice {
         EngineChoice::Docker => docker().await?,
         EngineChoice::Podman => podman().await?,
+        EngineChoice::Embedded => return Ok(Arc::new(embedded()?)),
         EngineChoice::Auto => match docker().await {
             Ok(engine) => engine,
-            Err(error) => podman().await.map_err(|_| error)?,
+            Err(error) => match podman().await {
+                Ok(engine) => engine,
+                Err(_) if named => return Err(error.into()),
+                Err(_) => return Ok(Arc::new(embedded().map_err(|own| first_to_mend(error, own))?)),
+            },
         },
     };
     Ok(Arc::new(engine))
+}
+
+/// Where no engine can be used, the error to tell: what root lacks for this program's own engine, or that no daemon runs.
+fn first_to_mend(daemon: EngineError, own: EngineError) -> EngineError {
+    if rustix::process::geteuid().is_root() { own } else { daemon }
 }
 
 /// A run that the command line asks for.

@@ -134,7 +134,7 @@ fn authority(place: &PlaceArguments) -> Result<Option<Vec<u8>>, CliError> {
 }
 
 /// What `docker login`, `podman login` or `skopeo login` has left for a registry.
-fn credentials(host: &str) -> Result<Credentials, CliError> {
+pub(super) fn credentials(host: &str) -> Result<Credentials, CliError> {
     use CredentialRetrievalError as E;
     for path in credential_files() {
         let file = match File::open(&path) {

@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Folders, RunError, open_shop_for};
 use crate::archive::Archive;
 use crate::config::Builders;
-use crate::engine::Engine;
+use crate::engine::{Engine, embedded};
 use crate::stage::{BaseChoice, Reporter, probe};
 use std::sync::Arc;
 
@@ -57,6 +57,14 @@ pub async fn examine(
     std::fs::create_dir_all(&folders.cache).ok();
     for (what, path) in [("disk of the archive", archive.path()), ("disk of the cache", &folders.cache)] {
         disk(&mut say, what, path);
+    }
+    match embedded::missing() {
+        missing if missing.is_empty() => {
+            say("embedded engine", Health::Good, "this machine needs no daemon".to_owned());
+        }
+        missing => {
+            say("embedded engine", Health::Unknown, format!("this machine lacks {}", missing.join("; ")))
+        }
     }
     let engine = match engine {
         Ok(engine) => engine,
