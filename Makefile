@@ -2,8 +2,9 @@
 
 .PHONY: demo test lint unit fuzz real bench-piuparts bench-catalogue bench-archive
 
-# Tests that need a container engine.
-REAL = binary(real) or binary(agents) or binary(catalogue) or binary(engine_conformance) or binary(docker_engine) or binary(embedded_store)
+# Tests that need a container engine, or root and overlayfs.
+REAL = binary(real) or binary(agents) or binary(catalogue) or binary(engine_conformance) or binary(docker_engine) \
+	or binary(embedded_engine) or binary(embedded_escapes) or binary(embedded_store)
 
 # Builds and archives the demo agent, from nothing.
 demo:

@@ -1,0 +1,262 @@
+//! What the embedded engine promises beyond what every engine does: that nothing stays after a crash, and that a container
+//! is to its programs what Docker's is.
+
+#[path = "common/busybox.rs"]
+mod busybox;
+#[path = "common/embedded.rs"]
+mod embedded;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+use std::process;
+use std::time::Duration;
+
+use embedded::{INSTALLER, Place, command, left_behind, load, open, remove, run, shell, spec};
+use packhold::engine::embedded::{Embedded, Settings};
+use packhold::engine::{
+    Command, ContainerId, ContainerSpec, Engine, ExecStatus, Found, Network, Object, Query,
+};
+use tokio::io::AsyncReadExt;
+
+const LABEL: &str = "packhold.test";
+
+async fn ids(engine: &Embedded) -> Vec<String> {
+    let found =
+        engine.find(&Query::ContainersLabelled(LABEL.to_owned())).await.expect("containers are listed");
+    let id = |found| match found {
+        Found::Container { id, .. } => id.0,
+        Found::Image(_) => unreachable!("an image among containers"),
+    };
+    found.into_iter().map(id).collect()
+}
+
+/// Not a test of its own: the process that the next test kills. It makes containers, works in them and removes them, for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn victim() {
+    let Some(place) = std::env::var_os("PACKHOLD_TEST_VICTIM") else { return };
+    let engine = open(Path::new(&place));
+    let image = load(&engine, busybox::busybox_image()).await;
+    loop {
+        let container = engine.create(&spec(image, Network::None, LABEL)).await.expect("a container");
+        let script =
+            "mkdir -p /tmp/a/b; head -c 1000000 /dev/zero > /tmp/a/b/c; sleep 1000 & sleep 1000 & sleep 0.03";
+        shell(&engine, &container, script).await;
+        remove(&engine, container).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_stays_of_a_process_that_was_killed_at_any_point() {
+    let place = Place::new();
+    let engine = open(place.path());
+    load(&engine, busybox::busybox_image()).await;
+    let program = std::env::current_exe().expect("this program");
+    let mut found = 0;
+    for round in 0..40 {
+        let mut victim = process::Command::new(&program)
+            .args(["victim", "--exact", "--nocapture"])
+            .env("PACKHOLD_TEST_VICTIM", place.path())
+            .stdout(process::Stdio::null())
+            .stderr(process::Stdio::null())
+            .spawn()
+            .expect("this program runs");
+        tokio::time::sleep(Duration::from_millis(250 + round * 17)).await;
+        victim.kill().expect("it is killed");
+        victim.wait().expect("it has ended");
+        let ids = ids(&engine).await;
+        found += ids.len();
+        for id in &ids {
+            engine.remove(&Object::Container(ContainerId(id.clone()))).await.expect("it goes");
+        }
+        // What was being removed has no label any more; the next process to open the engine finishes that.
+        let engine = open(place.path());
+        let mut left = left_behind(place.path(), &ids);
+        // A folder that is no container yet, and nothing but a file.
+        left.retain(|path| !path.contains("/.new-"));
+        assert_eq!(left, [""; 0], "round {round}");
+        assert_eq!(self::ids(&engine).await, [""; 0]);
+    }
+    assert!(found > 10, "only {found} containers were there to be found");
+    let processes = process::Command::new("ps").args(["-eo", "args"]).output().expect("ps");
+    let processes = String::from_utf8_lossy(&processes.stdout);
+    assert!(!processes.contains("sleep 1000"), "{processes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_can_be_removed_while_it_is_made() {
+    let place = Place::new();
+    let engine = open(place.path());
+    let image = load(&engine, busybox::busybox_image()).await;
+    let mut seen = Vec::new();
+    for round in 0..20 {
+        let (maker, spec) = (engine.clone(), spec(image, Network::None, LABEL));
+        let making = tokio::spawn(async move { maker.create(&spec).await });
+        tokio::time::sleep(Duration::from_millis(round * 5)).await;
+        let now = ids(&engine).await;
+        for id in &now {
+            engine.remove(&Object::Container(ContainerId(id.clone()))).await.expect("it goes");
+        }
+        seen.extend(now);
+        if let Ok(made) = making.await.expect("no panic") {
+            engine.remove(&Object::Container(made)).await.expect("it goes");
+        }
+    }
+    assert!(!seen.is_empty());
+    assert_eq!(left_behind(place.path(), &seen), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_deeper_than_any_path_do_not_keep_a_container_from_going() {
+    let place = Place::new();
+    let engine = open(place.path());
+    let image = load(&engine, busybox::busybox_image()).await;
+    let container = engine.create(&spec(image, Network::None, LABEL)).await.expect("a container");
+    let name = "d".repeat(200);
+    let script = format!(
+        "cd /tmp; i=0; while [ $i -lt 150 ]; do mkdir {name} && cd -P {name} || exit 1; i=$((i+1)); done; echo made"
+    );
+    assert!(shell(&engine, &container, &script).await.contains("made"));
+    let ids = ids(&engine).await;
+    remove(&engine, container).await;
+    assert_eq!(left_behind(place.path(), &ids), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_is_to_its_programs_what_dockers_is() {
+    let place = Place::new();
+    let engine = open(place.path());
+    let image = load(&engine, busybox::busybox_image()).await;
+    let container = engine.create(&spec(image, Network::None, LABEL)).await.expect("a container");
+    let told = async |script: &str| shell(&engine, &container, script).await.trim().to_owned();
+
+    assert_eq!(
+        told("ls /dev | tr '\\n' ' '").await,
+        "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"
+    );
+    let limits = "umask; sed -nE 's/^Max (core file size|open files) +([0-9]+) +([0-9]+) .*/\\2 \\3/p' /proc/self/limits";
+    assert_eq!(told(limits).await, "0022\n0 0\n1024 4096");
+    assert_eq!(
+        told("cat /etc/hostname; grep -c localhost /etc/hosts; wc -c < /etc/resolv.conf").await,
+        "test\n2\n0"
+    );
+    // Rust's runtime ignores SIGPIPE, the 13th, and a program inherits what is ignored.
+    let ignored = told("sed -n 's/^SigIgn:.//p' /proc/self/status").await;
+    assert_eq!(u64::from_str_radix(&ignored, 16).expect("a number") & 1 << 12, 0, "{ignored}");
+    assert_eq!(told("sed -n 's/^SigBlk:.//p' /proc/self/status").await, "0000000000000000");
+    assert_eq!(told("echo x > /dev/null; head -c 3 /dev/zero | wc -c; stat -c %a /dev/shm").await, "3\n1777");
+    assert_eq!(
+        told("grep -E 'Cap(Inh|Amb)' /proc/self/status | cut -f2 | sort -u").await,
+        "0000000000000000"
+    );
+    assert_eq!(told("grep Seccomp: /proc/self/status").await, "Seccomp:\t2");
+    let of = async |user: &str| {
+        let command = Command { user: user.to_owned(), ..command(&["id", "-G"]) };
+        run(&engine, &container, &command).await.1
+    };
+    assert_eq!((of("0:0").await.as_str(), of("1000:1001").await.as_str()), ("0\n", "1001\n"));
+    assert_eq!(told("cat /proc/sys/net/ipv4/ip_unprivileged_port_start").await, "0");
+    let missing = Command { dir: "/no/such".to_owned(), ..command(&["true"]) };
+    let (status, printed) = run(&engine, &container, &missing).await;
+    assert_eq!(status, ExecStatus::Exited { code: 126, oom: false, process_limit: false }, "{printed}");
+    let script = command(&["/bin/script"]);
+    shell(&engine, &container, "printf 'echo by the shell' > /bin/script; chmod 755 /bin/script").await;
+    assert_eq!(run(&engine, &container, &script).await.1, "by the shell\n");
+    remove(&engine, container).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hosts_network_comes_with_a_copy_of_its_name_servers() {
+    let place = Place::new();
+    let engine = open(place.path());
+    let image = load(&engine, busybox::busybox_image()).await;
+    let container = engine.create(&spec(image, Network::Outside, LABEL)).await.expect("a container");
+    let before = std::fs::read_to_string("/etc/resolv.conf").expect("this machine's name servers");
+    assert_eq!(shell(&engine, &container, "cat /etc/resolv.conf").await, before);
+    assert_eq!(
+        shell(&engine, &container, "echo changed > /etc/resolv.conf; cat /etc/resolv.conf").await,
+        "changed\n"
+    );
+    assert_eq!(std::fs::read_to_string("/etc/resolv.conf").expect("it is there"), before);
+    remove(&engine, container).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stopped_container_has_written_can_be_had() {
+    let place = Place::new();
+    let engine = open(place.path());
+    let image = load(&engine, busybox::busybox_image()).await;
+    let container = engine.create(&spec(image, Network::None, LABEL)).await.expect("a container");
+    shell(&engine, &container, "echo kept > /tmp/file; rm /etc/group; kill 1; sleep 5").await;
+    let mut bytes = Vec::new();
+    let mut tar = engine.get(&container, "/tmp/file").await.expect("the file");
+    tar.read_to_end(&mut bytes).await.expect("a tar");
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let mut text = String::new();
+    archive
+        .entries()
+        .expect("a tar")
+        .next()
+        .expect("an entry")
+        .expect("an entry")
+        .read_to_string(&mut text)
+        .expect("text");
+    assert_eq!(text, "kept\n");
+    assert!(engine.get(&container, "/etc/group").await.is_err());
+    remove(&engine, container).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_containers_write_can_be_kept_in_memory() {
+    let place = Place::new();
+    let memory = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+    let engine = Embedded::open(&Settings {
+        folder: place.path().join("engine"),
+        helper: env!("CARGO_BIN_EXE_packhold").into(),
+        upper: Some(memory.path().to_owned()),
+        registries: Default::default(),
+    })
+    .expect("the engine opens");
+    let image = load(&engine, busybox::busybox_image()).await;
+    let container = engine.create(&spec(image, Network::None, LABEL)).await.expect("a container");
+    shell(&engine, &container, "echo x > /tmp/file").await;
+    let files = || walk(memory.path()).into_iter().filter(|path| path.ends_with("tmp/file")).count();
+    assert_eq!(files(), 1);
+    remove(&engine, container).await;
+    assert_eq!(std::fs::read_dir(memory.path()).expect("the folder").count(), 0);
+}
+
+fn walk(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("an entry");
+        if entry.file_type().expect("a kind").is_dir() {
+            found.extend(walk(&entry.path()));
+        }
+        found.push(entry.path().display().to_string());
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_nobody_reads_stops_the_command() {
+    let place = Place::new();
+    let engine = open(place.path());
+    let image = load(&engine, busybox::busybox_image()).await;
+    let labels = BTreeMap::from([(LABEL.to_owned(), String::new())]);
+    let spec = ContainerSpec { labels, ..spec(image, Network::None, LABEL) };
+    let container = engine.create(&spec).await.expect("a container");
+    let script = "(while :; do echo; done) & p=$!; sleep 0.5; a=$(cut -d' ' -f14 /proc/$p/stat); sleep 0.5; \
+                  b=$(cut -d' ' -f14 /proc/$p/stat); echo $a $b > /tmp/told; kill $p";
+    let mut slow = |_: &[u8]| {
+        std::thread::sleep(Duration::from_secs(3));
+        std::ops::ControlFlow::Break(())
+    };
+    let status = engine.exec(&container, &command(&["sh", "-c", script]), &mut slow).await.expect("it runs");
+    assert_eq!(status, ExecStatus::Abandoned);
+    let told = shell(&engine, &container, "cat /tmp/told").await;
+    let (a, b) = told.trim().split_once(' ').expect("two numbers");
+    assert_eq!(a, b, "it went on printing");
+    assert_eq!(INSTALLER.len(), spec.capabilities.len());
+    remove(&engine, container).await;
+}
