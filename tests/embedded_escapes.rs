@@ -7,6 +7,7 @@ mod busybox;
 #[path = "common/embedded.rs"]
 mod embedded;
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use embedded::{Place, command, load, open, remove, run, shell, spec};
 use packhold::engine::embedded::Embedded;
-use packhold::engine::{ByteStream, Command, ContainerId, Engine, EngineError, ExecStatus, Network};
+use packhold::engine::{
+    ByteStream, Command, CommitSpec, ContainerId, Engine, EngineError, ExecStatus, Network,
+};
 use packhold::model::Digest;
 use tokio::io::AsyncReadExt;
 
@@ -151,6 +154,37 @@ async fn the_program_of_the_engine_cannot_be_replaced_from_a_container() {
     remove(&engine, container).await;
     assert!(written.contains("No such file"), "{written}");
     assert_eq!(Digest::of(std::fs::read(program).expect("the program")), before);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_engine_loads_no_library_of_an_image() {
+    let place = Place::new();
+    let engine = open(place.path());
+    let base = load(&engine, busybox::busybox_image()).await;
+    let container = engine.create(&spec(base, Network::None, "escapes")).await.expect("a container");
+    let library =
+        fixture(place.path(), "loaded", &["-nostdlib", "-shared", "-fPIC", "-Wl,-soname,libnss_own.so.2"]);
+    let mut hostile =
+        vec![("etc/nsswitch.conf", tar::EntryType::Regular, b"passwd: own\ngroup: own\n".as_slice(), None)];
+    for folder in ["lib/libnss_own.so.2", "lib64/libnss_own.so.2", "lib/x86_64-linux-gnu/libnss_own.so.2"] {
+        hostile.push((folder, tar::EntryType::Regular, &library, None));
+    }
+    put(&engine, &container, "/", tar(&hostile)).await.expect("a library that is asked for users");
+    for user in ["0:0", "1000:1000"] {
+        let (_, printed) =
+            run(&engine, &container, &Command { user: user.to_owned(), ..command(&["true"]) }).await;
+        assert_eq!(printed, "");
+    }
+    // And by whatever makes the first process of a container.
+    let with = CommitSpec { tag: "test:hostile".to_owned(), labels: BTreeMap::new(), comment: String::new() };
+    let image = engine.commit(&container, &with).await.expect("an image").id;
+    let next = engine.create(&spec(image, Network::None, "escapes")).await.expect("a container");
+    for container in [container, next] {
+        let told = shell(&engine, &container, "ls /tmp").await;
+        remove(&engine, container).await;
+        assert_eq!(told, "");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

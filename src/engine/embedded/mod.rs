@@ -43,7 +43,8 @@
 //! | CVE-2025-52881, CVE-2025-62596, writes to `/proc` redirected | not applicable: no labels and no sysctls are written, and `/proc` cannot be swapped |
 //! | CVE-2025-54867, `/proc` or `/sys` of an image is a link | tested by escapes: `an_image_whose_folders_are_links…` |
 //! | CVE-2020-15257, the runtime's sockets reached over the host's network | not applicable: nothing listens but for a moment, on a path that a container does not have |
-//! | CVE-2018-15664, CVE-2019-14271, copying out of a container follows its links or runs its libraries | tested by escapes: `links_that_change…`, `a_tar_with_links…`; what copies is this program alone, in the container's file system |
+//! | CVE-2019-14271, a library of the image loaded by a process of the host | tested by escapes: `the_engine_loads_no_library…` |
+//! | CVE-2018-15664, copying out of a container follows its links | tested by escapes: `links_that_change…`, `a_tar_with_links…`; what copies is this program alone, in the container's file system |
 
 mod cgroup;
 mod containers;

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::cgroup::Group;
+use super::helper::NO_LOOKUP;
 use crate::engine::{ContainerSpec, Limits};
 
 /// What a container must not see, and what it must not change: the paths of Docker's documentation ("Default masked
@@ -60,6 +61,7 @@ pub(super) fn runtime_config(spec: &ContainerSpec, id: &str, folder: &Path, mach
             "user": { "uid": 0, "gid": 0 },
             "args": ["/sbin/init"],
             "cwd": "/",
+            "env": [NO_LOOKUP],
             "capabilities": {
                 "bounding": capabilities, "effective": capabilities, "permitted": capabilities,
                 "inheritable": [], "ambient": [],

@@ -70,6 +70,10 @@ pub(super) fn exec(request: Exec) -> Result<Report, Stop> {
     Ok(if gone { Report::Gone } else { Report::Exited(code) })
 }
 
+/// Without it the library would look up the user's home, and with that load what the image says is to be asked for users:
+/// code of the image in a process that still has files of the host. No command sees it.
+pub(in crate::engine::embedded) const NO_LOOKUP: &str = "HOME=/";
+
 /// The command as the library wants it: a process of an OCI runtime configuration (config.md, "Process").
 fn description(request: &Exec) -> serde_json::Value {
     let capabilities: Vec<String> = request.capabilities.iter().map(|name| format!("CAP_{name}")).collect();
@@ -78,6 +82,7 @@ fn description(request: &Exec) -> serde_json::Value {
         // The user's own group, and no others: what `docker exec --user UID:GID` gives.
         "user": { "uid": request.uid, "gid": request.gid, "additionalGids": [request.gid] },
         "args": request.argv,
+        "env": [NO_LOOKUP],
         "cwd": request.dir,
         "capabilities": {
             "bounding": capabilities, "effective": capabilities, "permitted": capabilities,

@@ -20,6 +20,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::setgroups;
 
+pub(super) use exec::NO_LOOKUP;
 pub(super) use files::FOUND;
 
 use super::launch::HELPER_COMMAND;
