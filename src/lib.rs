@@ -59,6 +59,7 @@
 //! 2 compare/         two packages, member by member (pure)
 //! 2 config/          pipelines and builders: parse, check, errors with file:line and a hint
 //! 2 report/          pure functions from the run record to text
+//! 1 registry/        speaking with OCI registries: credentials, trust, errors
 //! 1 model/           ids, digests, target, artifact, outcome, run record, event
 //! 0 support/         paths in errors, hints, safe text, safe tar
 //! ```
@@ -81,6 +82,7 @@ pub mod engine;
 pub mod model;
 pub mod plan;
 pub mod provenance;
+pub mod registry;
 pub mod remote;
 pub mod report;
 pub mod run;

@@ -12,8 +12,8 @@ use tokio::io::AsyncReadExt;
 use super::{MAX_BUNDLE, RemoteError, Result, Sink, Source, read_bundle};
 use crate::archive::{Bundle, Object};
 use crate::model::RunId;
+use crate::registry;
 use crate::support::fs::PathContext;
-use crate::support::registry;
 
 /// Bytes of a part of a large file.
 const PART: usize = 16 << 20;

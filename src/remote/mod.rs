@@ -24,7 +24,7 @@ pub use error::{RemoteError, Result};
 pub use location::Location;
 pub use registry::Registry;
 
-pub use crate::support::registry::Credentials;
+pub use crate::registry::Credentials;
 
 use crate::archive::{Archive, Bundle, Object};
 use crate::model::{Digest, RunId};

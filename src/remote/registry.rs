@@ -14,8 +14,8 @@ use tokio_util::io::ReaderStream;
 use super::{MAX_BUNDLE, RemoteError, Result, Sink, Source, read_bundle};
 use crate::archive::{Bundle, Object, ObjectKind};
 use crate::model::{Digest, RunId};
+use crate::registry::{self, Credentials, is_missing};
 use crate::support::fs::PathContext;
-use crate::support::registry::{self, Credentials, is_missing};
 
 /// The artifact type of a run's manifest in a registry, and the media type of its configuration: the bundle as JSON.
 const BUNDLE: &str = "application/vnd.packhold.bundle.v1+json";

@@ -1,5 +1,5 @@
-//! What every layer may use: paths in errors, reading a hostile tar safely, images in tars, reading ahead, speaking with
-//! registries, showing hostile text safely.
+//! What every layer may use: paths in errors, reading a hostile tar safely, images in tars, reading ahead,
+//! showing hostile text safely.
 
 pub(crate) mod decompress;
 pub mod fs;
@@ -7,7 +7,6 @@ mod hint;
 pub(crate) mod image_archive;
 pub(crate) mod layer_rules;
 pub mod read_ahead;
-pub mod registry;
 pub mod tar_reader;
 pub mod terminal_text;
 

@@ -26,8 +26,8 @@ use super::registries::Registries;
 use super::workspace::Workspace;
 use crate::engine::{EngineError, ImageInfo, Result};
 use crate::model::{Digest, Hasher};
+use crate::registry::{self, Credentials};
 use crate::support::decompress::{self, Packing};
-use crate::support::registry::{self, Credentials};
 
 /// How many layers travel at once.
 const AT_ONCE: usize = 3;

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::support::registry::Credentials;
+use crate::registry::Credentials;
 
 /// Tells who asks a registry, by its host (and port).
 pub type CredentialsOf = dyn Fn(&str) -> Result<Credentials, String> + Send + Sync;

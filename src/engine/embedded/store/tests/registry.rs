@@ -11,7 +11,7 @@ use super::super::{Mirror, Registries, Store};
 use super::{Bench, Tar, config_of};
 use crate::engine::EngineError;
 use crate::model::Digest;
-use crate::support::registry::Credentials;
+use crate::registry::Credentials;
 
 /// What is under a path, and how many bytes of it the first answers give before they break off.
 #[derive(Clone, Default)]
