@@ -8,6 +8,7 @@ mod embedded;
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process;
 use std::time::Duration;
@@ -210,6 +211,7 @@ async fn what_a_stopped_container_has_written_can_be_had() {
 async fn what_containers_write_can_be_kept_in_memory() {
     let place = Place::new();
     let memory = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+    std::fs::set_permissions(memory.path(), std::fs::Permissions::from_mode(0o700)).expect("a mode");
     let engine = Embedded::open(&Settings {
         folder: place.path().join("engine"),
         helper: env!("CARGO_BIN_EXE_packhold").into(),
@@ -224,6 +226,16 @@ async fn what_containers_write_can_be_kept_in_memory() {
     assert_eq!(files(), 1);
     remove(&engine, container).await;
     assert_eq!(std::fs::read_dir(memory.path()).expect("the folder").count(), 0);
+    std::fs::set_permissions(memory.path(), std::fs::Permissions::from_mode(0o711)).expect("a new mode");
+    let opened = Embedded::open(&Settings {
+        folder: place.path().join("engine"),
+        helper: env!("CARGO_BIN_EXE_packhold").into(),
+        upper: Some(memory.path().to_owned()),
+        registries: Default::default(),
+    });
+    assert!(opened.is_err(), "others may enter it");
+    let mode = std::fs::metadata(memory.path()).expect("the folder").permissions().mode();
+    assert_eq!(mode & 0o777, 0o711, "it is left as it is");
 }
 
 fn walk(folder: &Path) -> Vec<String> {
@@ -236,6 +248,27 @@ fn walk(folder: &Path) -> Vec<String> {
         found.push(entry.path().display().to_string());
     }
     found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_ends_although_what_it_started_prints_for_ever() {
+    let place = Place::new();
+    let engine = open(place.path());
+    let image = load(&engine, busybox::busybox_image()).await;
+    let container = engine.create(&spec(image, Network::None, LABEL)).await.expect("a container");
+    let mut printed = 0_u64;
+    let mut sink = |bytes: &[u8]| {
+        printed += bytes.len() as u64;
+        std::ops::ControlFlow::Continue(())
+    };
+    let yes =
+        command(&["sh", "-c", "(while :; do echo yes yes yes yes yes yes yes yes; done) & sleep 1; exit 3"]);
+    let ended = engine.exec(&container, &yes, &mut sink);
+    let status =
+        tokio::time::timeout(Duration::from_secs(30), ended).await.expect("it ends").expect("it runs");
+    assert_eq!(status, ExecStatus::Exited { code: 3, oom: false, process_limit: false });
+    assert!(printed > 0);
+    remove(&engine, container).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

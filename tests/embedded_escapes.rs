@@ -211,6 +211,24 @@ async fn mounts_and_processes_of_the_host_are_not_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_input_of_a_command_is_no_file_of_the_host() {
+    let place = Place::new();
+    let engine = open(place.path());
+    let image = load(&engine, busybox::busybox_image()).await;
+    let container = engine.create(&spec(image, Network::None, "escapes")).await.expect("a container");
+    let mode = || std::fs::metadata("/dev/null").expect("the host's /dev/null").permissions();
+    let before = mode();
+    let user =
+        Command { user: "1234:1234".to_owned(), ..command(&["sh", "-c", "cat /dev/stdin && echo read"]) };
+    assert_eq!(run(&engine, &container, &user).await, (EXITED, "read\n".to_owned()));
+    shell(&engine, &container, "chmod 600 /proc/self/fd/0; echo x > /proc/self/fd/0").await;
+    let after = mode();
+    std::fs::set_permissions("/dev/null", before.clone()).expect("what this test has broken is mended");
+    assert_eq!(after, before);
+    remove(&engine, container).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_working_directory_leads_to_no_open_file_of_the_engine() {
     let place = Place::new();
     let engine = open(place.path());

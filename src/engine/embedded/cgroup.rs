@@ -55,6 +55,9 @@ impl Hierarchy {
     }
 }
 
+/// statfs(2).
+const CGROUP2_SUPER_MAGIC: rustix::fs::FsWord = 0x6367_7270;
+
 /// The hierarchies of this machine, as this process sees them (proc_pid_mountinfo(5)).
 fn hierarchies() -> io::Result<Vec<Hierarchy>> {
     Ok(parse_mounts(&fs::read_to_string("/proc/self/mountinfo")?))
@@ -88,9 +91,17 @@ fn parse_mounts(text: &str) -> Vec<Hierarchy> {
     found
 }
 
-/// Whether this machine has cgroup v2 and nothing else.
+/// Whether control groups are those of cgroup v2: what the container library goes by (systemd's "unified" layout). A hierarchy of
+/// v1 that somebody has mounted besides changes nothing.
 pub(super) fn is_unified() -> bool {
-    hierarchies().is_ok_and(|all| all.iter().all(|each| each.unified))
+    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type == CGROUP2_SUPER_MAGIC)
+}
+
+/// Whether control groups guard the devices of containers; where they do not, the filter of system calls has to.
+pub(super) fn guards_devices() -> bool {
+    let is_devices =
+        |each: &Hierarchy| !each.unified && each.controllers.iter().any(|name| name == "devices");
+    !is_unified() && hierarchies().is_ok_and(|all| all.iter().any(is_devices))
 }
 
 /// The controllers for limits that this machine does not offer.

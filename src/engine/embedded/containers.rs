@@ -1,5 +1,6 @@
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::FlockOperation;
@@ -11,6 +12,7 @@ use super::request::{Create, Overlay, Report, Request};
 use super::runtime_config::{ETC, Machine, own_network, runtime_config};
 use super::{Embedded, blocking, io_error};
 use crate::engine::{ContainerId, ContainerSpec, EngineError, Found, Network, Result};
+use crate::support::fs::is_full;
 
 /// Begins the name of a folder whose container is gone.
 pub(super) const GONE: &str = ".gone-";
@@ -91,7 +93,10 @@ impl Embedded {
         fs::write(folder.path.join("config.json"), config.to_string())?;
         fs::create_dir(folder.path.join("etc"))?;
         for name in ETC {
-            fs::write(folder.path.join("etc").join(name), etc(name, spec))?;
+            let path = folder.path.join("etc").join(name);
+            fs::write(&path, etc(name, spec))?;
+            // All users of the container read it, whatever mask the user has who started the program.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
         }
         Ok(folder)
     }
@@ -132,6 +137,8 @@ impl Embedded {
 fn remove(folder: &Folder, containers: &Path) -> io::Result<()> {
     match folder.set_removed() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // The container itself may have filled the disk, and has to go all the more.
+        Err(error) if is_full(&error) => tracing::debug!(%error, "a container goes without a mark"),
         done => done?,
     }
     let group = Group::of(&folder.id)?;

@@ -40,8 +40,8 @@ impl Embedded {
         let mut chunk = vec![0; 64 * 1024];
         let mut open = true;
         let report = loop {
+            // Neither first: what prints without end must not hide that the command has ended.
             tokio::select! {
-                biased;
                 read = output.read(&mut chunk), if open => match read.map_err(fail)? {
                     0 => open = false,
                     length => if sink(&chunk[..length]).is_break() {

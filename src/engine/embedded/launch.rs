@@ -54,6 +54,8 @@ impl Program {
             // Its memory is for a moment that of a process in the container: nothing of ours is in it.
             .env_clear()
             .current_dir("/")
+            // A terminal's ctrl-C is for the program, which ends what it has begun.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -13,8 +13,8 @@
 //! user namespace: root in a container is root to the kernel, without its privileges. With cgroup v2 no control group
 //! guards devices; there the filter lets a container make no node of one that it does not have anyway.
 //!
-//! A container with the host's network shares its ports and its abstract sockets: what installs packages has it, what
-//! runs a project's code has not. An init system gets SYS_ADMIN, which is no wall ([`ContainerSpec::init`]).
+//! A container with the host's network shares its ports and its abstract sockets: what installs packages has it, and with it the
+//! macros of a spec file that asks for build dependencies; what builds and verifies has not. An init system gets SYS_ADMIN, which is no wall ([`ContainerSpec::init`]).
 //!
 //! # Holes that others had
 //!
@@ -118,15 +118,21 @@ impl Embedded {
         }
         let fail = |error| io_error(action.clone(), error);
         let containers = settings.folder.join("containers");
-        for folder in
-            [Some(&settings.folder), Some(&containers), settings.upper.as_ref()].into_iter().flatten()
-        {
+        for folder in [&settings.folder, &containers] {
             make_private(folder).map_err(fail)?;
         }
-        sweep(&containers).map_err(fail)?;
+        if let Some(upper) = &settings.upper {
+            is_private(upper).map_err(fail)?;
+        }
+        // A disk that is full must not keep anybody from removing what fills it.
+        if let Err(error) = sweep(&containers) {
+            tracing::warn!(%error, "what dead processes left of containers stays for now");
+        }
         let store =
             Store::open(&settings.folder.join("images"))?.with_registries(settings.registries.clone());
-        store.sweep()?;
+        if let Err(error) = store.sweep() {
+            tracing::warn!(%error, "what dead processes left of images stays for now");
+        }
         Ok(Self {
             store,
             program: launch::Program::new(settings.helper.clone()),
@@ -172,6 +178,21 @@ fn make_private(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
+}
+
+/// Makes a folder for what containers write, where others may have made one before: only its owner may have a way into it. What was
+/// there is not changed.
+fn is_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    let found = std::fs::symlink_metadata(folder)?;
+    if found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("{} is not a folder that its owner alone can enter", folder.display())))
 }
 
 /// Removes what processes that were killed have left in the folder of containers without being a container.

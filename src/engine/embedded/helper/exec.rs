@@ -8,12 +8,12 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, MemfdFlags, Mode, SealFlags};
 
 use super::create::chain;
 use super::entered::{ends_within, has_ended, hold};
 use super::program::CommandProcess;
-use super::{Stop, Trying, nothing, seccomp};
+use super::{Stop, Trying, seccomp};
 use crate::engine::embedded::cgroup::Group;
 use crate::engine::embedded::record::Folder;
 use crate::engine::embedded::request::{Exec, Report};
@@ -40,7 +40,7 @@ pub(super) fn exec(request: Exec) -> Result<Report, Stop> {
         .with_root_path(request.folder.join("state"))
         .map_err(Stop::refused)?
         .with_executor(process)
-        .with_stdin(nothing()?)
+        .with_stdin(empty()?)
         .with_stdout(output()?)
         .with_stderr(output()?)
         .as_tenant()
@@ -94,9 +94,21 @@ fn description(request: &Exec) -> serde_json::Value {
     })
 }
 
+/// Empty standard input: a file of the command's own. The host's `/dev/null` would be one that root in the container may close
+/// to the whole host (chmod(2) through `/proc/self/fd/0`), and whether the container's is still there is up to it.
+fn empty() -> Result<File, Stop> {
+    let file = rustix::fs::memfd_create("packhold-stdin", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+        .trying("make a file in memory")?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&file, seals).trying("seal a file in memory")?;
+    // Any user in the container may open `/dev/stdin` again.
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444)).trying("make a file in memory readable")?;
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).trying("open a file in memory")
+}
+
 /// A file that only this process has.
 fn in_memory(content: &serde_json::Value) -> Result<File, Stop> {
-    let file = rustix::fs::memfd_create("packhold-process", rustix::fs::MemfdFlags::CLOEXEC);
+    let file = rustix::fs::memfd_create("packhold-process", MemfdFlags::CLOEXEC);
     let mut file = File::from(file.trying("make a file in memory")?);
     file.write_all(content.to_string().as_bytes()).trying("write a file in memory")?;
     Ok(file)

@@ -15,7 +15,7 @@ use seccompiler::{
     apply_filter,
 };
 
-use crate::engine::embedded::cgroup::is_unified;
+use crate::engine::embedded::cgroup::guards_devices;
 
 /// In the order in which they are to be applied; the last one counts first.
 pub(super) type Filters = Arc<Vec<BpfProgram>>;
@@ -404,8 +404,8 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// The filters of a container with these capabilities.
 pub(super) fn filters(capabilities: &[String]) -> Result<Filters, String> {
-    let filters =
-        [allowed(capabilities, is_unified())?, refused(capabilities, is_unified())?, unknown(capabilities)?];
+    let guard = !guards_devices();
+    let filters = [allowed(capabilities, guard)?, refused(capabilities, guard)?, unknown(capabilities)?];
     Ok(Arc::new(filters.into_iter().flatten().collect()))
 }
 

@@ -15,6 +15,7 @@
 //!   `extra/DIGEST-OF-NAME.COUNT`, or the recipe could not give it back. A folder that becomes something else is refused.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -63,7 +64,8 @@ pub(super) fn unpack(input: impl Read, dir: &Path, most: u64) -> Result<()> {
         walker,
         targets: Walker::new(&tree).at("open", &tree)?,
         extra: None,
-        times: Vec::new(),
+        replaced: HashMap::new(),
+        times: BTreeMap::new(),
         tape: tape.clone(),
         buffer: vec![0; BUFFER],
     };
@@ -138,8 +140,10 @@ struct Unpacker<'a> {
     /// The ways to what hard links mean, so that they do not spoil the other's.
     targets: Walker,
     extra: Option<OwnedFd>,
+    /// How often a file was replaced, by its path.
+    replaced: HashMap<Vec<u8>, u32>,
     /// When folders were last changed: set at the end, since what is put into them changes it.
-    times: Vec<(Vec<Vec<u8>>, Timespec)>,
+    times: BTreeMap<Vec<Vec<u8>>, Timespec>,
     tape: Rc<RefCell<Tape>>,
     buffer: Vec<u8>,
 }
@@ -163,7 +167,7 @@ impl Unpacker<'_> {
                 EntryType::Directory if entry.size == 0 => {
                     let attributes = attributes(entry).map_err(StoreError::Refused)?;
                     let root = self.walker.folder(&[]).map_err(failed)?;
-                    self.times.push((Vec::new(), attributes.time));
+                    self.times.insert(Vec::new(), attributes.time);
                     set_attributes(root, &attributes).map_err(failed)
                 }
                 _ => refused("is not the root folder and has its name"),
@@ -197,7 +201,7 @@ impl Unpacker<'_> {
         if is_folder {
             let folder = self.make_folders(parts).map_err(failed)?;
             set_attributes(folder, &attributes).map_err(failed)?;
-            self.times.push((owned(parts), attributes.time));
+            self.times.insert(owned(parts), attributes.time);
             return Ok(());
         }
         self.make_way(folders, last, &name)?;
@@ -227,7 +231,7 @@ impl Unpacker<'_> {
             if let Made::InsteadOfWhiteout = made {
                 overlay::make_opaque(folder)?;
             }
-            times.push((owned(&parts[..depth]), Timespec { tv_sec: 0, tv_nsec: 0 }));
+            times.insert(owned(&parts[..depth]), Timespec { tv_sec: 0, tv_nsec: 0 });
             Ok(())
         })
     }
@@ -339,8 +343,9 @@ impl Unpacker<'_> {
                     self.extra = Some(open_root(&dir)?);
                 }
                 let stem = Digest::of(&path).hex();
-                let free = (0_u32..).find(|count| !dir.join(format!("{stem}.{count}")).exists());
-                let to = format!("{stem}.{}", free.unwrap_or_default());
+                let count = self.replaced.entry(path).or_default();
+                let to = format!("{stem}.{count}");
+                *count += 1;
                 let folder = self.walker.folder(folders).map_err(failed)?;
                 let extra = self.extra.as_ref().map_or(folder, |extra| extra.as_fd());
                 return rustix::fs::renameat(folder, entry, extra, &*to)
