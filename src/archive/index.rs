@@ -4,8 +4,7 @@ use std::io::{self, Write};
 use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType, SCHEMA_VERSION};
 
 use super::error::{ArchiveError, Result};
-use super::layout::{self, Layout};
-use super::lock::ArchiveLock;
+use super::layout::{self, ArchiveLock, Layout};
 use super::manifest::{FORMAT_VERSION, annotations, canonical_json};
 use super::pages;
 use super::workspace::Workspace;

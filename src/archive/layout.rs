@@ -6,10 +6,13 @@ use oci_spec::image::OciLayout;
 
 use super::error::{ArchiveError, Result};
 use super::index;
-use super::lock::ArchiveLock;
 use super::manifest::canonical_json;
 use crate::model::Digest;
+use crate::support::file_lock::FileLock;
 use crate::support::fs::{FsError, PathContext};
+
+/// The archive's lock. It guards the replacement of `index.json` and the making and sweeping of workspaces, never a reader.
+pub(super) type ArchiveLock = FileLock;
 
 /// The version of the OCI image layout (OCI image specification, "Image Layout", `imageLayoutVersion`).
 pub(super) const LAYOUT_VERSION: &str = "1.0.0";

@@ -15,7 +15,6 @@ mod image;
 mod index;
 mod layer_check;
 mod layout;
-mod lock;
 mod lost_page;
 mod manifest;
 mod pages;

@@ -10,8 +10,7 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType, SCHE
 
 use super::blobs;
 use super::error::{ArchiveError, Result};
-use super::layout::{self, Layout};
-use super::lock::ArchiveLock;
+use super::layout::{self, ArchiveLock, Layout};
 use super::lost_page;
 use super::manifest::{
     PAGE, PAGE_FIRST, PAGE_LAST, annotation, annotations, canonical_json, describes_artifact, descriptor,

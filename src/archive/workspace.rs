@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::layout::Layout;
-use super::lock::{self, ArchiveLock};
+use super::layout::{ArchiveLock, Layout};
 use crate::model::Digest;
+use crate::support::file_lock;
 use crate::support::fs::{FsError, PathContext};
 
 /// The file in a workspace whose lock its owner holds while it lives.
@@ -80,7 +80,7 @@ impl OpenWorkspace {
         fs::create_dir_all(&tmp).at("create", &tmp)?;
         let dir = tempfile::Builder::new().prefix("w-").tempdir_in(&tmp).at("create a folder in", &tmp)?;
         let owner = dir.path().join(OWNER);
-        let held = lock::try_take(&owner)?;
+        let held = file_lock::try_take(&owner)?;
         let held = held.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock)).at("lock", &owner)?;
         let holds = dir.path().join(HOLDS);
         let holds = OpenOptions::new().append(true).create_new(true).open(&holds).at("create", &holds)?;
@@ -141,7 +141,7 @@ pub(super) fn sweep(layout: &Layout) -> Result<Swept, FsError> {
 
 fn is_alive(workspace: &Path) -> Result<bool, FsError> {
     let owner = workspace.join(OWNER);
-    Ok(owner.exists() && lock::try_take(&owner)?.is_none())
+    Ok(owner.exists() && file_lock::try_take(&owner)?.is_none())
 }
 
 /// What living writers rely on.

@@ -1,7 +1,8 @@
-//! What every layer may use: paths in errors, reading a hostile tar safely, images in tars, reading ahead,
+//! What every layer may use: paths in errors, locks between processes, reading a hostile tar safely, images in tars, reading ahead,
 //! showing hostile text safely.
 
 pub(crate) mod decompress;
+pub(crate) mod file_lock;
 pub mod fs;
 mod hint;
 pub(crate) mod image_archive;

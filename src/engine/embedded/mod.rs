@@ -122,7 +122,7 @@ impl Embedded {
             make_private(folder).map_err(fail)?;
         }
         if let Some(upper) = &settings.upper {
-            is_private(upper).map_err(fail)?;
+            make_or_find_private(upper).map_err(fail)?;
         }
         // A disk that is full must not keep anybody from removing what fills it.
         if let Err(error) = sweep(&containers) {
@@ -182,7 +182,7 @@ fn make_private(folder: &Path) -> io::Result<()> {
 
 /// Makes a folder for what containers write, where others may have made one before: only its owner may have a way into it. What was
 /// there is not changed.
-fn is_private(folder: &Path) -> io::Result<()> {
+fn make_or_find_private(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     match std::fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

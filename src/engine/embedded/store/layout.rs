@@ -1,6 +1,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::model::Digest;
+use crate::support::file_lock::FileLock;
+
+/// The store's lock. It guards what is seen of the store: tags, images, leases, what is published and what is removed; never
+/// long work.
+pub(super) type StoreLock = FileLock;
 
 /// Where things are in a store. The description is in the [module](super).
 #[derive(Clone, Debug)]

@@ -28,7 +28,6 @@ mod image_config;
 mod layer_tar;
 mod layout;
 mod load;
-mod lock;
 mod overlay;
 mod platform;
 mod pull;
@@ -61,8 +60,7 @@ use crate::engine::{ByteStream, CommitSpec, ImageId, ImageInfo, Result};
 use crate::support::fs::PathContext;
 use crate::support::read_ahead::ReadAhead;
 use error::StoreError;
-use layout::{Layout, TREE};
-use lock::StoreLock;
+use layout::{Layout, StoreLock, TREE};
 use workspace::Workspace;
 
 /// Bytes of an image that go out at a time, and how many such blocks may wait.

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::layout::Layout;
-use super::lock::{self, StoreLock};
+use super::layout::{Layout, StoreLock};
 use crate::model::Digest;
+use crate::support::file_lock;
 use crate::support::fs::{FsError, PathContext};
 
 /// The file whose lock the owner of a workspace holds while it lives.
@@ -33,7 +33,7 @@ impl Workspace {
         let tmp = layout.tmp();
         let dir = tempfile::Builder::new().prefix("w-").tempdir_in(&tmp).at("create a folder in", &tmp)?;
         let owner = dir.path().join(OWNER);
-        let held = lock::try_take(&owner)?;
+        let held = file_lock::try_take(&owner)?;
         let held = held.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock)).at("lock", &owner)?;
         let holds = dir.path().join(HOLDS);
         let holds = OpenOptions::new().append(true).create_new(true).open(&holds).at("create", &holds)?;
@@ -96,7 +96,7 @@ pub(super) fn sweep(layout: &Layout) -> Result<(), FsError> {
             let path = entry.at("list", &tmp)?.path();
             if !path.is_dir() {
                 fs::remove_file(&path).at("remove", &path)?;
-            } else if let Some(owner) = lock::try_take(&path.join(OWNER))? {
+            } else if let Some(owner) = file_lock::try_take(&path.join(OWNER))? {
                 // Whoever else sweeps now takes it for alive.
                 dead.push((path, owner));
             }

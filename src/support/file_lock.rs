@@ -6,15 +6,14 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::support::fs::{FsError, PathContext};
 
-/// The archive's exclusive lock, held until it is dropped. It guards the replacement of `index.json` and the making and
-/// sweeping of workspaces, never a reader. The kernel releases it when its holder dies (flock(2)).
-pub(super) struct ArchiveLock {
+/// An exclusive lock between processes, held until it is dropped. The kernel releases it when its holder dies (flock(2)).
+pub(crate) struct FileLock {
     _file: File,
 }
 
-impl ArchiveLock {
+impl FileLock {
     /// Waits for the lock whose file is `path`.
-    pub(super) fn take(path: &Path) -> Result<Self, FsError> {
+    pub(crate) fn take(path: &Path) -> Result<Self, FsError> {
         let file = open(path)?;
         lock(&file, FlockOperation::LockExclusive).at("lock", path)?;
         Ok(Self { _file: file })
@@ -22,7 +21,7 @@ impl ArchiveLock {
 }
 
 /// Takes the lock of `path` if nobody holds it; `None` if somebody does.
-pub(super) fn try_take(path: &Path) -> Result<Option<File>, FsError> {
+pub(crate) fn try_take(path: &Path) -> Result<Option<File>, FsError> {
     let file = open(path)?;
     match lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
