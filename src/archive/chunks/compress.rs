@@ -4,6 +4,8 @@ use std::num::NonZero;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope, available_parallelism};
 
+use bytes::Bytes;
+
 use super::known::KnownChunks;
 use super::list::Extent;
 use crate::model::Digest;
@@ -40,7 +42,7 @@ pub(super) struct Compressors {
 }
 
 struct Worker {
-    chunks: SyncSender<Vec<u8>>,
+    chunks: SyncSender<Bytes>,
     done: Receiver<io::Result<Compressed>>,
 }
 
@@ -52,7 +54,7 @@ impl Compressors {
     ) -> io::Result<Self> {
         let threads = available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
         let workers = (0..threads).map(|_| {
-            let (chunks, incoming) = sync_channel::<Vec<u8>>(WAITING);
+            let (chunks, incoming) = sync_channel::<Bytes>(WAITING);
             let (outgoing, done) = sync_channel(WAITING);
             let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
             let work = move || {
@@ -74,7 +76,7 @@ impl Compressors {
     }
 
     /// Takes a chunk. Those who are full would wait.
-    pub(super) fn give(&mut self, chunk: Vec<u8>) -> io::Result<()> {
+    pub(super) fn give(&mut self, chunk: Bytes) -> io::Result<()> {
         self.workers[self.next].chunks.send(chunk).map_err(|_| gone())?;
         self.busy.push_back(self.next);
         self.next = (self.next + 1) % self.workers.len();
@@ -120,7 +122,7 @@ mod tests {
             let (mut given, mut taken) = (0, 0);
             while taken < 200 {
                 while given < 200 && !compressors.are_full() {
-                    compressors.give(chunk(given)).unwrap();
+                    compressors.give(chunk(given).into()).unwrap();
                     given += 1;
                 }
                 let done = compressors.take().unwrap().unwrap();

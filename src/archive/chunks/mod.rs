@@ -2,6 +2,7 @@
 //! are built again share most of their bytes and few of their layers; what they share is kept once.
 
 mod compress;
+mod cut;
 mod known;
 mod list;
 mod pack;

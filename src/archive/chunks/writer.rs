@@ -8,25 +8,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use fastcdc::v2020::StreamCDC;
-
 use super::super::error::{ArchiveError, Result};
 use super::super::layout::{self, Layout};
 use super::super::workspace::Workspace;
 use super::compress::{Compressed, Compressors, Found};
+use super::cut::{Cut, Cutter};
 use super::known::KnownChunks;
 use super::list::{ChunkList, Extent};
 use super::pack::{self, PackedChunk};
 use crate::model::{Digest, Hasher};
 use crate::support::fs::{FsError, PathContext};
-
-/// Bytes of a chunk: at least, on average, at most. Smaller ones are found again more often and compress worse.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Cut {
-    least: usize,
-    average: usize,
-    most: usize,
-}
 
 /// For layers of images.
 pub(in super::super) const LARGE: Cut = Cut { least: 128 << 10, average: 512 << 10, most: 2 << 20 };
@@ -299,7 +290,7 @@ impl PackerThread {
         incoming: Receiver<Block>,
         outgoing: &SyncSender<Vec<Piece>>,
     ) -> Result<Option<Pack>, FsError> {
-        let mut blob = Incoming { blocks: incoming, block: Vec::new(), at: 0, state: State::Begun };
+        let mut blob = Incoming { blocks: incoming, block: None, state: State::Begun };
         let known = self.known.clone();
         std::thread::scope(|scope| {
             let mut compressors = Compressors::start(scope, &known).at("compress for", &self.path)?;
@@ -323,17 +314,16 @@ impl PackerThread {
 
     /// Cuts a blob and writes what is new in it.
     fn pieces(&mut self, blob: &mut Incoming, compressors: &mut Compressors) -> Result<Vec<Piece>, FsError> {
-        let is_fine = self.cut == SMALL && blob.block.len() < BLOCK;
-        let Cut { least, average, most } = if is_fine { FINE } else { self.cut };
+        let is_fine = self.cut == SMALL && blob.block.as_ref().is_none_or(|block| block.len() < BLOCK);
+        let cut = if is_fine { FINE } else { self.cut };
         let mut pieces = Vec::new();
-        for chunk in StreamCDC::new(blob, least, average, most) {
-            let chunk = chunk.map_err(io::Error::from).at("cut for", &self.path)?;
+        for chunk in Cutter::new(blob, cut) {
             if compressors.are_full()
                 && let Some(done) = compressors.take().at("compress for", &self.path)?
             {
                 pieces.push(self.piece(done).at("write", &self.path)?);
             }
-            compressors.give(chunk.data).at("compress for", &self.path)?;
+            compressors.give(chunk).at("compress for", &self.path)?;
         }
         while let Some(done) = compressors.take().at("compress for", &self.path)? {
             pieces.push(self.piece(done).at("write", &self.path)?);
@@ -368,11 +358,11 @@ impl PackerThread {
     }
 }
 
-/// The current blob as the thread reads it.
+/// The current blob as the thread gets it.
 struct Incoming {
     blocks: Receiver<Block>,
-    block: Vec<u8>,
-    at: usize,
+    /// The blob's first block, until it is taken.
+    block: Option<Vec<u8>>,
     state: State,
 }
 
@@ -393,26 +383,27 @@ impl Incoming {
             return false;
         }
         self.state = State::Begun;
-        self.fill();
+        self.block = self.receive();
         self.state != State::Closed
     }
 
-    fn fill(&mut self) {
-        while self.state == State::Begun && self.at == self.block.len() {
-            match self.blocks.recv() {
-                Ok(Block::Bytes(bytes)) => (self.block, self.at) = (bytes, 0),
-                Ok(Block::EndOfBlob) => self.state = State::Ended,
-                Err(_) => self.state = State::Closed,
-            }
+    fn receive(&mut self) -> Option<Vec<u8>> {
+        if self.state != State::Begun {
+            return None;
         }
+        match self.blocks.recv() {
+            Ok(Block::Bytes(bytes)) => return Some(bytes),
+            Ok(Block::EndOfBlob) => self.state = State::Ended,
+            Err(_) => self.state = State::Closed,
+        }
+        None
     }
 }
 
-impl Read for Incoming {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.fill();
-        let read = (&self.block[self.at..]).read(buffer)?;
-        self.at += read;
-        Ok(read)
+impl Iterator for Incoming {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        self.block.take().or_else(|| self.receive())
     }
 }
