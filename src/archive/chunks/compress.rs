@@ -10,8 +10,9 @@ use super::known::KnownChunks;
 use super::list::Extent;
 use crate::model::Digest;
 
-/// Zstandard's own default: stronger levels cost far more time than they save bytes.
-const LEVEL: i32 = 3;
+/// Of Zstandard. Its own default, 3, saves some 4 % of the bytes for half as much time again; what makes an archive small are the
+/// chunks that it has already.
+const LEVEL: i32 = 2;
 
 /// The most threads, and the most chunks that one of them may have at a time: both bound the memory.
 const MOST_THREADS: usize = 8;
