@@ -6,7 +6,8 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that cannot go on ends")]
 
 use std::fs::{self, File};
-use std::io::{stdin, stdout};
+use std::io::stdin;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use packhold::archive::Archive;
@@ -34,7 +35,9 @@ fn main() {
         }
         ["export", path, id] => {
             let archive = Archive::open(path).unwrap();
-            archive.export_docker_archive(&id.parse().unwrap(), None, stdout().lock()).unwrap();
+            // Rust's own standard output looks for ends of lines.
+            let out = File::from(std::io::stdout().as_fd().try_clone_to_owned().unwrap());
+            archive.export_docker_archive(&id.parse().unwrap(), None, out).unwrap();
         }
         ["files", path, run, dir] => {
             let archive = Archive::open(path).unwrap();

@@ -1,25 +1,28 @@
 //! What the tar of a layer may hold. An engine unpacks it as root; what leaves the root file system, or makes it grow without
 //! bytes, is refused when it comes in and when it goes out.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 
 use super::error::{ArchiveError, Result};
 use crate::support::layer_rules::{Judge, MOST_ENTRIES};
 use crate::support::tar_reader::{TarError, TarReader};
 
-/// Copies a layer to `sink` and looks at its entries on the way. When this fails, `sink` has got a part of it.
+/// Bytes that are read and passed on at a time.
+const BLOCK: usize = 256 << 10;
+
+/// Copies a layer to `sink` and looks at its entries on the way: what is passed on has been looked at. When this fails, `sink` has got
+/// a part of it.
 ///
 /// That its bytes are the right ones, and all of them, is for the caller to find out by their digest: a tar that ends early is no
 /// error here.
 pub(super) fn copy(input: impl Read, sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    let input = BufReader::with_capacity(256 << 10, input);
-    let mut tee = Tee { input, sink, failed: None, bytes: 0 };
+    let mut tee = Tee { input, sink, block: vec![0; BLOCK], filled: 0, at: 0, failed: None, is_empty: true };
     let checked = match check(&mut tee) {
-        Ok(false) if tee.bytes > 0 => Err(refused("it is no tar")),
+        Ok(false) if !tee.is_empty => Err(refused("it is no tar")),
         checked => checked.map(|_| ()),
     };
     let rest = match &checked {
-        Ok(()) => io::copy(&mut tee, &mut io::sink()).map(|_| ()),
+        Ok(()) => tee.rest(),
         Err(_) => Ok(()),
     };
     if let Some(failed) = tee.failed {
@@ -29,22 +32,52 @@ pub(super) fn copy(input: impl Read, sink: impl FnMut(&[u8]) -> Result<()>) -> R
     rest.map_err(ArchiveError::Input)
 }
 
-/// Passes on what is read.
+/// Passes on what has been read.
 struct Tee<R, S> {
     input: R,
     sink: S,
+    block: Vec<u8>,
+    /// Bytes of the block that came from the input, and those of them that were read.
+    filled: usize,
+    at: usize,
     failed: Option<ArchiveError>,
-    bytes: u64,
+    is_empty: bool,
+}
+
+impl<R: Read, S: FnMut(&[u8]) -> Result<()>> Tee<R, S> {
+    /// Passes on the block, all of which has been read, and gets the next one.
+    fn next_block(&mut self) -> io::Result<()> {
+        if self.filled > 0
+            && let Err(error) = (self.sink)(&self.block[..self.filled])
+        {
+            self.failed = Some(error);
+            return Err(io::Error::other("what is read cannot be passed on"));
+        }
+        (self.filled, self.at) = (0, 0);
+        self.filled = self.input.read(&mut self.block)?;
+        self.is_empty &= self.filled == 0;
+        Ok(())
+    }
+
+    /// Passes on what is left.
+    fn rest(&mut self) -> io::Result<()> {
+        loop {
+            match self.next_block() {
+                Ok(()) if self.filled == 0 => return Ok(()),
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+        }
+    }
 }
 
 impl<R: Read, S: FnMut(&[u8]) -> Result<()>> Read for Tee<R, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.input.read(buffer)?;
-        self.bytes += read as u64;
-        if let Err(error) = (self.sink)(&buffer[..read]) {
-            self.failed = Some(error);
-            return Err(io::Error::other("what is read cannot be passed on"));
+        if self.at == self.filled {
+            self.next_block()?;
         }
+        let read = (&self.block[self.at..self.filled]).read(buffer)?;
+        self.at += read;
         Ok(read)
     }
 }

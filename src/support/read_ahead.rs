@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 /// Bytes that are read at a time, and how many such blocks may wait.
-const BLOCK: usize = 512 << 10;
-const WAITING: usize = 8;
+const BLOCK: usize = 2 << 20;
+const WAITING: usize = 3;
 
 /// Gives what another reader gives.
 pub struct ReadAhead {
@@ -21,10 +21,10 @@ impl ReadAhead {
         let (outgoing, blocks) = sync_channel(WAITING);
         let work = move || {
             loop {
-                let mut block = Vec::with_capacity(BLOCK);
-                let read = (&mut inner).take(BLOCK as u64).read_to_end(&mut block);
-                let ended = !matches!(read, Ok(read) if read > 0);
-                let error = read.err();
+                let mut block = vec![0; BLOCK];
+                let (read, error) = fill(&mut inner, &mut block);
+                block.truncate(read);
+                let ended = read < BLOCK;
                 // What was read before an error comes before it.
                 if !block.is_empty() && outgoing.send(Ok(block)).is_err() {
                     return;
@@ -40,6 +40,20 @@ impl ReadAhead {
         thread::Builder::new().name("read ahead".to_owned()).spawn(work)?;
         Ok(Self { blocks, block: Vec::new(), at: 0 })
     }
+}
+
+/// Fills `block` as far as bytes come; how many came, and why no more did. A reader may give much at a time, if it is asked for much.
+fn fill(inner: &mut impl Read, block: &mut [u8]) -> (usize, Option<io::Error>) {
+    let mut filled = 0;
+    while filled < block.len() {
+        match inner.read(&mut block[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (filled, Some(error)),
+        }
+    }
+    (filled, None)
 }
 
 impl Read for ReadAhead {

@@ -6,6 +6,10 @@ use super::list::{ChunkList, Extent};
 use crate::model::Digest;
 use crate::support::fs::open_regular;
 
+/// Bytes of frames that are read at a time. A frame that is there as a whole, and whose content fits where it is wanted, is unpacked in one
+/// pass.
+const BLOCK: usize = 2 << 20;
+
 /// The largest window that a frame may ask for (base-2 logarithm of bytes): what is written here stays far below it.
 const MAX_WINDOW: u32 = 27;
 
@@ -40,7 +44,9 @@ impl ChunkReader {
             }
         };
         file.seek(SeekFrom::Start(extent.offset))?;
-        let mut frames = zstd::Decoder::new(file.take(extent.length))?;
+        let block = usize::try_from(extent.length).unwrap_or(BLOCK).clamp(1, BLOCK);
+        let mut frames =
+            zstd::Decoder::with_buffer(BufReader::with_capacity(block, file.take(extent.length)))?;
         frames.window_log_max(MAX_WINDOW)?;
         Ok(Current { frames, left: extent.size })
     }
