@@ -423,7 +423,7 @@ mod tests {
             started: started.then_some(begun),
             duration_ms: 0,
             outcome: String::new(),
-            targets: Vec::new(),
+            targets: [].into(),
         }
     }
 

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use oci_spec::image::{
@@ -125,8 +126,8 @@ pub struct RunSummary {
     pub duration_ms: u64,
     /// The outcome as one stable word or two: `passed`, `failed(build, oom)`.
     pub outcome: String,
-    /// The targets and their outcomes, in the pipeline's order.
-    pub targets: Vec<TargetSummary>,
+    /// The targets and their outcomes, in the pipeline's order. Many runs say the same of them and share it.
+    pub targets: Arc<[TargetSummary]>,
 }
 
 /// A target of a run in a list.

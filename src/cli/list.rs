@@ -8,7 +8,7 @@ use crate::model::Digest;
 use crate::support::fs::PathContext;
 
 /// So many runs are handed over at once.
-const BATCH: usize = 256;
+const BATCH: usize = 1024;
 
 /// `packhold archive list`.
 pub(super) fn list(common: &Common, archive: &Archive, arguments: ListArguments) -> Result<u8, CliError> {

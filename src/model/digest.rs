@@ -52,9 +52,22 @@ impl From<[u8; 32]> for Digest {
     }
 }
 
+impl Digest {
+    /// Hands over the whole text: lists have very many of them.
+    fn with_text<T>(&self, use_it: impl FnOnce(&str) -> T) -> T {
+        const PREFIX: &[u8] = b"sha256:";
+        let mut text = [0; PREFIX.len() + 64];
+        let (prefix, digits) = text.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX);
+        // There are twice as many digits as bytes.
+        let _ = hex::encode_to_slice(self.0, digits);
+        use_it(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        self.with_text(|text| f.write_str(text))
     }
 }
 
@@ -75,7 +88,7 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        self.with_text(|text| serializer.serialize_str(text))
     }
 }
 

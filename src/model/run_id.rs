@@ -1,13 +1,14 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-/// The id of a run: UTC start time and a random part, `20261123-204501-3fa9c2`. Ids sort by time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct RunId(String);
+/// The id of a run: UTC start time and a random part, `20261123-204501-3fa9c2`. Ids sort by time; cloning is cheap.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct RunId(Arc<str>);
 
 /// A text that is not a run's id.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +18,7 @@ pub struct RunIdParseError(String);
 impl RunId {
     /// A new id for a run that starts at `now`; `random` tells runs of the same second apart.
     pub fn new(now: Timestamp, random: u32) -> Self {
-        Self(format!("{}-{:06x}", now.strftime("%Y%m%d-%H%M%S"), random & 0xff_ffff))
+        Self(format!("{}-{:06x}", now.strftime("%Y%m%d-%H%M%S"), random & 0xff_ffff).into())
     }
 
     /// The id's text.
@@ -36,25 +37,25 @@ impl FromStr for RunId {
     type Err = RunIdParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parts: Vec<&str> = text.split('-').collect();
         let digits = |part: &str, n: usize| part.len() == n && part.bytes().all(|b| b.is_ascii_digit());
-        match parts[..] {
-            [date, time, random]
+        let mut parts = text.splitn(3, '-');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(date), Some(time), Some(random))
                 if digits(date, 8)
                     && digits(time, 6)
                     && random.len() == 6
                     && random.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) =>
             {
-                Ok(Self(text.to_owned()))
+                Ok(Self(text.into()))
             }
             _ => Err(RunIdParseError(text.to_owned())),
         }
     }
 }
 
-impl From<RunId> for String {
-    fn from(id: RunId) -> Self {
-        id.0
+impl Serialize for RunId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

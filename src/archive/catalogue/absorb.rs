@@ -11,12 +11,12 @@ use super::super::run::{self, FileRole, Purpose};
 use super::Answer;
 use crate::model::Digest;
 
-/// Digests of files and keys are cut to eight bytes: what is found by them is looked at anyway.
+/// Runs lie in the order of their ids, in which they are listed. Digests of files and keys are cut to eight bytes: what is found by them is looked at anyway.
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS source (n INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);
     CREATE TABLE IF NOT EXISTS run (
-        n INTEGER PRIMARY KEY,
-        id TEXT NOT NULL UNIQUE,
+        id TEXT PRIMARY KEY,
+        n INTEGER NOT NULL UNIQUE,
         source INTEGER NOT NULL,
         manifest BLOB NOT NULL,
         package TEXT NOT NULL,
@@ -27,7 +27,7 @@ pub(super) const TABLES: &str = "
         outcome TEXT NOT NULL,
         targets TEXT NOT NULL,
         readable INTEGER NOT NULL
-    );
+    ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS run_source ON run (source);
     CREATE INDEX IF NOT EXISTS run_package ON run (package, commit_id);
     CREATE TABLE IF NOT EXISTS file (digest INTEGER, run INTEGER, PRIMARY KEY (digest, run)) WITHOUT ROWID;
@@ -90,12 +90,13 @@ fn take(layout: &Layout, db: &Connection, source: i64, entry: &Descriptor) -> An
         return Ok(());
     }
     let files = image::read_manifest(layout, &summary.manifest, "the manifest of a run").ok();
-    db.prepare_cached(
+    let mut keep_run = db.prepare_cached(
         "INSERT OR REPLACE INTO run
-         (id, source, manifest, package, commit_id, version, started, duration_ms, outcome, targets, readable)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    )?
-    .execute(params![
+         (n, id, source, manifest, package, commit_id, version, started, duration_ms, outcome, targets, readable)
+         VALUES ((SELECT coalesce(max(n), 0) + 1 FROM run), ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+         RETURNING n",
+    )?;
+    let row = params![
         id,
         source,
         manifest,
@@ -107,8 +108,8 @@ fn take(layout: &Layout, db: &Connection, source: i64, entry: &Descriptor) -> An
         summary.outcome,
         serde_json::to_string(&summary.targets).unwrap_or_default(),
         files.is_some(),
-    ])?;
-    let run = db.last_insert_rowid();
+    ];
+    let run: i64 = keep_run.query_row(row, |row| row.get(0))?;
     let mut keep_file = db.prepare_cached("INSERT OR IGNORE INTO file (digest, run) VALUES (?1, ?2)")?;
     // The builders' files are those of many runs, and none made them.
     let own = |layer: &&Descriptor| annotation(layer, FILE_ROLE) != Some(FileRole::Builder.as_str());

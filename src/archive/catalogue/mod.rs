@@ -135,6 +135,8 @@ fn prepared(mut db: Connection) -> Answer<Connection> {
     )?;
     let made: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if made == 0 {
+        // A list reads all of them.
+        db.execute_batch("PRAGMA page_size = 16384;")?;
         let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(absorb::TABLES)?;
         transaction.commit()?;

@@ -1,10 +1,11 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::super::filter::RunFilter;
-use super::super::run::{Purpose, RunSummary};
+use super::super::run::{Purpose, RunSummary, TargetSummary};
 use super::Answer;
 use super::absorb::shortened;
 use crate::model::{Digest, RunId, TargetName};
@@ -16,31 +17,55 @@ pub(in super::super) fn search(
     filter: &RunFilter,
     mut take: impl FnMut(RunSummary) -> Answer<bool>,
 ) -> Answer<()> {
-    let mut statement = db.prepare_cached(
+    let target = filter.target.as_ref().map(|target| format!("\"{target}\""));
+    let (since, until) = (filter.since.map(nanoseconds), filter.until.map(nanoseconds));
+    let file = filter.file.as_ref().map(shortened);
+    let may_be: [(&str, Option<&dyn ToSql>, &str); 8] = [
+        (":package", filter.package.as_ref().map(|value| value as _), "package = :package"),
+        (
+            ":version",
+            filter.version.as_ref().map(|value| value as _),
+            "(substr(version, 1, length(:version)) = :version
+              OR substr(ltrim(version, 'v'), 1, length(:version)) = :version)",
+        ),
+        (
+            ":commit",
+            filter.commit.as_ref().map(|value| value as _),
+            "substr(commit_id, 1, length(:commit)) = :commit",
+        ),
+        (
+            ":outcome",
+            filter.outcome.as_ref().map(|value| value as _),
+            "substr(outcome, 1, length(:outcome)) = :outcome",
+        ),
+        (":target", target.as_ref().map(|value| value as _), "instr(targets, :target) > 0"),
+        (":since", since.as_ref().map(|value| value as _), "started >= :since"),
+        (":until", until.as_ref().map(|value| value as _), "started < :until"),
+        (
+            ":file",
+            file.as_ref().map(|value| value as _),
+            "(NOT readable OR n IN (SELECT run FROM file WHERE digest = :file))",
+        ),
+    ];
+    let (mut values, mut conditions) = (Vec::new(), Vec::new());
+    for (name, value, condition) in may_be {
+        if let Some(value) = value {
+            values.push((name, value));
+            conditions.push(condition);
+        }
+    }
+    let conditions = match conditions.is_empty() {
+        true => String::new(),
+        false => format!("WHERE {}", conditions.join(" AND ")),
+    };
+    let mut statement = db.prepare_cached(&format!(
         "SELECT id, manifest, package, commit_id, version, started, duration_ms, outcome, targets FROM run
-         WHERE (:package IS NULL OR package = :package)
-           AND (:version IS NULL OR substr(version, 1, length(:version)) = :version
-                OR substr(ltrim(version, 'v'), 1, length(:version)) = :version)
-           AND (:commit IS NULL OR substr(commit_id, 1, length(:commit)) = :commit)
-           AND (:outcome IS NULL OR substr(outcome, 1, length(:outcome)) = :outcome)
-           AND (:target IS NULL OR instr(targets, :target) > 0)
-           AND (:since IS NULL OR started >= :since)
-           AND (:until IS NULL OR started < :until)
-           AND (:file IS NULL OR NOT readable OR n IN (SELECT run FROM file WHERE digest = :file))
-         ORDER BY id DESC",
-    )?;
-    let mut rows = statement.query(named_params! {
-        ":package": filter.package,
-        ":version": filter.version,
-        ":commit": filter.commit,
-        ":outcome": filter.outcome,
-        ":target": filter.target.as_ref().map(|target| format!("\"{target}\"")),
-        ":since": filter.since.map(nanoseconds),
-        ":until": filter.until.map(nanoseconds),
-        ":file": filter.file.as_ref().map(shortened),
-    })?;
+         {conditions} ORDER BY id DESC"
+    ))?;
+    let mut rows = statement.query(&*values)?;
+    let mut targets = KnownTargets::default();
     while let Some(row) = rows.next()? {
-        let Some(run) = summary(row)? else { continue };
+        let Some(run) = summary(row, &mut targets)? else { continue };
         let has_target = |wanted: &TargetName| run.targets.iter().any(|target| target.target == *wanted);
         if filter.target.as_ref().is_none_or(has_target) && !take(run)? {
             break;
@@ -98,13 +123,31 @@ fn nanoseconds(time: Timestamp) -> i64 {
     })
 }
 
+/// What rows said of targets: many say the same, and it need not be read again.
+#[derive(Default)]
+struct KnownTargets(HashMap<String, Arc<[TargetSummary]>>);
+
+impl KnownTargets {
+    /// More different ones are unlikely, and would only take memory.
+    const MOST: usize = 1024;
+
+    fn read(&mut self, text: &str) -> Option<Arc<[TargetSummary]>> {
+        if let Some(targets) = self.0.get(text) {
+            return Some(targets.clone());
+        }
+        let targets: Arc<[TargetSummary]> = serde_json::from_str(text).ok()?;
+        if self.0.len() < Self::MOST {
+            self.0.insert(text.to_owned(), targets.clone());
+        }
+        Some(targets)
+    }
+}
+
 /// A row of [`search`]; `None` if somebody else has written into it.
-fn summary(row: &Row<'_>) -> rusqlite::Result<Option<RunSummary>> {
+fn summary(row: &Row<'_>, targets: &mut KnownTargets) -> rusqlite::Result<Option<RunSummary>> {
     let Ok(id) = row.get_ref(0)?.as_str().unwrap_or_default().parse() else { return Ok(None) };
     let started: Option<i64> = row.get(5)?;
-    let Ok(targets) = serde_json::from_str(row.get_ref(8)?.as_str().unwrap_or_default()) else {
-        return Ok(None);
-    };
+    let Some(targets) = targets.read(row.get_ref(8)?.as_str().unwrap_or_default()) else { return Ok(None) };
     Ok(Some(RunSummary {
         id,
         manifest: Digest::from(row.get::<_, [u8; 32]>(1)?),
