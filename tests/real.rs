@@ -15,5 +15,7 @@ mod lock;
 mod replay;
 #[path = "real/reproduce.rs"]
 mod reproduce;
+#[path = "real/spec_macros.rs"]
+mod spec_macros;
 #[path = "real/whole.rs"]
 mod whole;

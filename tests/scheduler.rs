@@ -1,6 +1,9 @@
 //! Whole runs on the engine in memory: what is done, what is reused, and what is left when the engine fails.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
+#[path = "scheduler/spec_file.rs"]
+mod spec_file;
+
 use std::path::Path;
 use std::process::Command as Process;
 use std::sync::Arc;
@@ -9,7 +12,7 @@ use packhold::archive::{self, Archive};
 use packhold::config::{Builders, Pipeline, PipelineFile};
 use packhold::engine::fake::{Fake, Method, Script};
 use packhold::engine::{Command, EngineError, ExecStatus};
-use packhold::model::{Event, FailReason, InfraReason, Outcome, RunRecord, Stage};
+use packhold::model::{Event, FailReason, ImageRole, InfraReason, Outcome, RunRecord, Stage};
 use packhold::run::{Folders, Request, RunError, execute};
 use packhold::stage::BaseChoice;
 use tokio_util::sync::CancellationToken;

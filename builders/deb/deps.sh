@@ -1,16 +1,23 @@
 #!/bin/sh
-# builder image → deps image: Build-Depends, -Arch and -Indep of debian/control, then PACKHOLD_DEPS
+# builder image → deps image: what the packaging declares (fields of the Build-Depends family), then PACKHOLD_DEPS
 set -eu
 # shellcheck source=/dev/null
 . /packhold/apt.sh
 
-# One dependency ("a | b (>= 2)") a line, without those of other architectures and build profiles.
+# control FILE: a control file with what is declared, and nothing else of the package.
+control() {
+    printf 'Source: packhold\n' >"$1"
+    cat "$PACKHOLD_DECLARED" >>"$1"
+    printf '\nPackage: packhold\nArchitecture: any\n' >>"$1"
+}
+
+# declared_dependencies CONTROL: one dependency ("a | b (>= 2)") a line, without those of other architectures and build profiles.
 declared_dependencies() {
     perl -MDpkg::Control::Info -MDpkg::Deps -e '
         my $source = Dpkg::Control::Info->new($ARGV[0])->get_source;
         for my $field (grep { defined } @$source{qw(Build-Depends Build-Depends-Arch Build-Depends-Indep)}) {
             print $_->output, "\n" for deps_parse($field, build_dep => 1, reduce_restrictions => 1)->get_deps;
-        }' "$PACKHOLD_PACKAGING/control"
+        }' "$1"
 }
 
 # Those that cannot be installed together with the ones before them.
@@ -35,12 +42,12 @@ dependencies_failed() {
 
 apt_update
 # The shared prepare stage has no packaging.
-if [ -f "$PACKHOLD_PACKAGING/control" ]; then
-    # apt-get build-dep wants a folder that has debian/control, whatever ours is called.
+if [ -s "$PACKHOLD_DECLARED" ]; then
+    # apt-get build-dep wants a folder that has debian/control.
     folder=$(mktemp -d)
     mkdir "$folder/debian"
-    cp "$PACKHOLD_PACKAGING/control" "$folder/debian/control"
-    apt_get build-dep "$folder" || dependencies_failed "$(declared_dependencies)"
+    control "$folder/debian/control"
+    apt_get build-dep "$folder" || dependencies_failed "$(declared_dependencies "$folder/debian/control")"
     rm -r "$folder"
 fi
 if [ -n "$PACKHOLD_DEPS" ]; then

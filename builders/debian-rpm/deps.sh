@@ -1,5 +1,5 @@
 #!/bin/sh -eu
-# Build dependencies: the pipeline's own list (Debian package names here), then what the spec file declares (rpm names),
+# Build dependencies: the pipeline's own list (Debian package names here), then what the packaging declares (rpm names),
 # provided by Debian packages and confirmed by rpm.
 
 # shellcheck disable=SC1091 # in the container
@@ -12,8 +12,7 @@ if [ -n "$PACKHOLD_DEPS" ]; then
 	/bin/sh -eu /packhold/userland.sh
 fi
 
-requires=$(/bin/sh -eu /packhold/buildrequires.sh "$PACKHOLD_PACKAGING")
-if [ -n "$requires" ]; then
+if [ -s "$PACKHOLD_DECLARED" ]; then
 	# A package that requires at run time what the spec requires at build time, for rpm to judge by its own rules.
 	probe=$(
 		empty_rpm <<-EOF
@@ -23,7 +22,7 @@ if [ -n "$requires" ]; then
 			Summary: Build dependencies
 			License: none
 			BuildArch: noarch
-			$(printf '%s\n' "$requires" | sed 's/^/Requires: /')
+			$(sed 's/^/Requires: /' "$PACKHOLD_DECLARED")
 			%description
 			Build dependencies.
 			%files

@@ -1,7 +1,7 @@
 #!/bin/sh -eu
-# Build dependencies: what the spec file declares, then the pipeline's own list.
+# Build dependencies: what the packaging declares, then the pipeline's own list.
 
-requires=$(/bin/sh -eu /packhold/buildrequires.sh "$PACKHOLD_PACKAGING")
+requires=$(cat "$PACKHOLD_DECLARED")
 
 # One argument per line of $requires ("zlib-devel >= 1.2"), then one per word of $PACKHOLD_DEPS.
 set -f

@@ -17,7 +17,8 @@ const MANIFEST: &str = "builder.toml";
 const REQUIRED: [&str; 5] = ["prepare.sh", "deps.sh", "build.sh", "verify.sh", "packages.sh"];
 
 /// Those that a builder may lack.
-const OPTIONAL: [&str; 18] = [
+const OPTIONAL: [&str; 19] = [
+    "buildrequires.sh",
     "tidy.sh",
     "base.sh",
     "look.sh",

@@ -58,11 +58,12 @@ impl Checker<'_> {
         }
     }
 
-    /// Names of distro packages: one word each, never an option or a path.
+    /// Names of distro packages: one word each, never an option, a path or an address.
     pub fn dependencies(&self, names: &[Spanned<String>]) -> Result<Vec<String>, ConfigError> {
         let good = |name: &str| {
             name.starts_with(|c: char| c.is_ascii_alphanumeric())
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._:()/=~".contains(c))
+                && !name.contains(":/")
         };
         let mut all = Vec::new();
         for name in names {

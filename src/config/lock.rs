@@ -46,7 +46,7 @@ pub struct LockedBuilder {
 /// A deps image and what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockedDeps {
-    /// What the packaging declares, in canonical form.
+    /// What the packaging declares: the lines that the image was made of.
     pub declared: Vec<String>,
     /// What the pipeline adds.
     pub deps: Vec<String>,

@@ -447,7 +447,7 @@ mod tests {
 
     #[test]
     fn a_dependency_is_a_package_and_never_an_option() {
-        for name in ["-oDebug=1", "a b", "$(id)", "./x.deb", ""] {
+        for name in ["-oDebug=1", "a b", "$(id)", "./x.deb", "http://h/x.rpm", "file:/x", ""] {
             let (message, _) = error_of(&format!("{MINIMAL}deps = [\"{name}\"]\n"));
             assert!(message.contains("is not a name of a distro package"), "{message}");
         }

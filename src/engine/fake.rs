@@ -179,6 +179,15 @@ impl Fake {
         self.lock().tags.keys().cloned().collect()
     }
 
+    /// The regular files of an image, by absolute path; none if it is not in the store.
+    pub fn files(&self, image: &ImageId) -> BTreeMap<String, Vec<u8>> {
+        let mut files = Files::default();
+        for layer in self.lock().images.get(image).into_iter().flat_map(|image| &image.layers) {
+            files.add(Files::from_tar(layer).unwrap_or_default());
+        }
+        files.regular()
+    }
+
     /// How often a method was called.
     pub fn calls(&self, method: Method) -> usize {
         self.lock().calls.get(&method).copied().unwrap_or_default()

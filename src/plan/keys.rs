@@ -33,11 +33,19 @@ impl Key {
     }
 }
 
+/// What runs in the container of every image of ours before it is stored, whatever makes it.
+const STORING: [&str; 4] = ["tidy.sh", "packages.sh", "dpkg.sh", "lists.sh"];
+
+/// The digest of the scripts that make an image.
+fn making(builder: &Builder, scripts: &[&str]) -> String {
+    builder.digest_of(&[scripts, &STORING].concat()).to_string()
+}
+
 /// The key of the base image that `base.sh` makes of a userland.
 pub fn base_key(builder: &Builder, userland: Digest) -> Digest {
     Key::new("base")
         .with("userland", userland.to_string())
-        .with("scripts", builder.digest_of(&["base.sh"]).to_string())
+        .with("scripts", making(builder, &["base.sh"]))
         .finish()
 }
 
@@ -45,15 +53,18 @@ pub fn base_key(builder: &Builder, userland: Digest) -> Digest {
 pub fn builder_key(builder: &Builder, base: Digest) -> Digest {
     Key::new("builder")
         .with("base", base.to_string())
-        .with("scripts", builder.digest_of(&["prepare.sh", TIDY]).to_string())
+        .with("scripts", making(builder, &["prepare.sh"]))
         .finish()
 }
 
-/// The key of a deps image: builder image, what the packaging declares and what the pipeline adds.
+/// The key of a deps image: builder image, what the packaging declares ([`Dependencies`](super::Dependencies)) and what the
+/// pipeline adds. Nothing else of a commit gets into the container that makes it.
 pub fn deps_key(builder: &Builder, image: Digest, declared: &[String], own: &[String]) -> Digest {
     Key::new("deps")
         .with("builder", image.to_string())
-        .with("scripts", builder.digest_of(&["deps.sh", TIDY]).to_string())
+        .with("scripts", making(builder, &["deps.sh"]))
+        // Images that were made of more than the list have other keys.
+        .with("made-of", "list")
         .with_all("declared", declared)
         .with_all("own", own)
         .finish()
@@ -118,10 +129,7 @@ pub fn build_key(inputs: BuildInputs<'_>) -> Digest {
 }
 
 /// What `verify.sh` and what it reads are made of.
-const PROVIDING: &[&str] = &["verify.sh", "look.sh", "family.sh", "provide.sh", "install.sh", TIDY];
-
-/// What every image of ours is stored after.
-const TIDY: &str = "tidy.sh";
+const PROVIDING: &[&str] = &["verify.sh", "look.sh", "family.sh", "provide.sh", "install.sh"];
 
 /// What else looks at packages.
 const LOOKING: &[&str] = &["init.sh", "service.sh", "lint.sh", "lint.toml", "churn"];
@@ -130,35 +138,26 @@ const LOOKING: &[&str] = &["init.sh", "service.sh", "lint.sh", "lint.toml", "chu
 pub fn provided_key(builder: &Builder, from: Digest, needs: &[String]) -> Digest {
     Key::new("provided")
         .with("from", from.to_string())
-        .with("scripts", builder.digest_of(PROVIDING).to_string())
+        .with("scripts", making(builder, PROVIDING))
         .with_all("needs", needs)
         .finish()
 }
 
 /// The key of the base image with the distro's init system.
 pub fn init_key(builder: &Builder, base: Digest) -> Digest {
-    Key::new("init")
-        .with("base", base.to_string())
-        .with("scripts", builder.digest_of(&["init.sh", TIDY]).to_string())
-        .finish()
+    Key::new("init").with("base", base.to_string()).with("scripts", making(builder, &["init.sh"])).finish()
 }
 
 /// The key of the base image with the distro's lint.
 pub fn lint_key(builder: &Builder, base: Digest) -> Digest {
-    Key::new("lint")
-        .with("base", base.to_string())
-        .with("scripts", builder.digest_of(&["lint.sh", TIDY]).to_string())
-        .finish()
+    Key::new("lint").with("base", base.to_string()).with("scripts", making(builder, &["lint.sh"])).finish()
 }
 
 /// The key of the image with what varies the conditions of builds: the preloaded libraries and the other locale.
 pub fn kit_key(builder: &Builder, image: Digest) -> Digest {
     Key::new("kit")
         .with("builder", image.to_string())
-        .with(
-            "scripts",
-            builder.digest_of(&["kit.sh", "vary.sh", "order.c", "filetimes.c", TIDY]).to_string(),
-        )
+        .with("scripts", making(builder, &["kit.sh", "vary.sh", "order.c", "filetimes.c"]))
         .finish()
 }
 
@@ -187,12 +186,12 @@ pub fn verify_key(inputs: VerifyInputs<'_>) -> Digest {
     let VerifyInputs { builder, image, others, artifacts, previous, section, init } = inputs;
     let mut key = Key::new("verify")
         .with("image", image.to_string())
-        .with("scripts", builder.digest_of(&scripts).to_string())
+        .with("scripts", making(builder, &scripts))
         .with("init", init.to_string())
         .with_all("wanted", &section.packages);
     for other in others {
         // Its base image is whatever its name stands for at the time.
-        key = key.with("other", &other.name).with("scripts", other.digest_of(&scripts).to_string());
+        key = key.with("other", &other.name).with("scripts", making(other, &scripts));
         key = key.with("base", other.base.key().to_string());
     }
     for artifact in artifacts.iter().filter(|artifact| artifact.kind == ArtifactKind::Package) {

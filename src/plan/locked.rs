@@ -1,5 +1,5 @@
 use super::{base_key, builder_key, deps_key};
-use crate::config::{Builder, Lock, LockedDeps, LockedImage};
+use crate::config::{Builder, Lock, LockedImage};
 use crate::model::{Digest, TargetName};
 use crate::support::terminal_text::neutralise;
 
@@ -12,8 +12,8 @@ pub struct LockNeed<'a> {
     pub builder: &'a Builder,
     /// The key of its userland.
     pub userland: Digest,
-    /// What the packaging declares.
-    pub declared: &'a [String],
+    /// What the packaging declares; `None` if it is not known before a spec file was read in the locked builder image.
+    pub declared: Option<&'a [String]>,
     /// What the pipeline adds.
     pub own: &'a [String],
 }
@@ -52,19 +52,24 @@ pub fn locked_images<'a>(
         return Err(format!("prepare.sh of `{name}`, or a file that it reads, has changed"));
     }
     all.push((format!("{name} builder"), &images.builder));
-    same_dependencies(&who, deps, need)?;
-    if deps.image.key != deps_key(builder, images.builder.id, need.declared, need.own) {
+    let declared = need.declared.unwrap_or(&deps.declared);
+    changed_dependencies(&who, [(&deps.declared, declared), (&deps.deps, need.own)])?;
+    if deps.image.key != deps_key(builder, images.builder.id, declared, need.own) {
         return Err(format!("deps.sh of `{name}`, or a file that it reads, has changed"));
     }
     all.push((format!("{who} deps"), &deps.image));
     Ok(all)
 }
 
-fn same_dependencies(who: &str, locked: &LockedDeps, need: LockNeed<'_>) -> Result<(), String> {
+/// Compares lists of dependencies, as locked and as they are now. An error says what changed for whom.
+pub fn changed_dependencies<const N: usize>(
+    who: &str,
+    lists: [(&[String], &[String]); N],
+) -> Result<(), String> {
     let mut changes = Vec::new();
     // Whoever proposes a lock may write anything into it.
     let shown = |word: &str| neutralise(word.as_bytes());
-    for (old, new) in [(&locked.declared[..], need.declared), (&locked.deps[..], need.own)] {
+    for (old, new) in lists {
         changes
             .extend(old.iter().filter(|word| !new.contains(word)).map(|word| format!("- {}", shown(word))));
         changes

@@ -10,11 +10,11 @@ mod keys;
 mod locked;
 mod target;
 
-pub use dependencies::declared_dependencies;
+pub use dependencies::{BadDependencies, Declared, Dependencies, LONGEST_LIST, SpecFile};
 pub use experiments::{Place, Search, Seen, Setting, whole_build};
 pub use keys::{
     BuildInputs, PrepareInputs, VerifyInputs, base_key, build_key, builder_key, deps_key, init_key, kit_key,
     lint_key, prepare_key, provided_key, verify_key,
 };
-pub use locked::{LockNeed, locked_images};
+pub use locked::{LockNeed, changed_dependencies, locked_images};
 pub use target::{Commit, Packaging, PlanError, TargetPlan, TargetVersion, plan_target};

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::declared_dependencies;
+use super::{BadDependencies, Declared, Dependencies, SpecFile};
 use crate::config::{Builder, TargetSection};
 use crate::model::{Digest, Format, PackageVersion};
 
@@ -64,17 +64,15 @@ pub struct TargetPlan {
     pub builder: Arc<Builder>,
     /// The version that its packages will carry.
     pub version: TargetVersion,
-    /// The build dependencies that the packaging declares, in canonical form.
-    pub declared: Vec<String>,
-    /// What `deps.sh` gets to see: name below the packaging folder → bytes.
-    pub deps_files: BTreeMap<String, Vec<u8>>,
+    /// The build dependencies that the packaging declares.
+    pub declared: Declared,
 }
 
-/// A target that the commit cannot be built for, because it lacks what the pipeline names.
+/// A target that the commit cannot be built for, because it lacks what the pipeline names or has what nobody can use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct PlanError {
-    /// What is missing, naming the object.
+    /// What is missing or wrong, naming the object.
     pub message: String,
     /// What to do about it.
     pub hint: String,
@@ -93,25 +91,21 @@ pub fn plan_target(
         message: format!("{}: the commit {:.12} has no {what} `{file}`", section.name, commit.id),
         hint: format!("commit it, or set `packaging` of [target.\"{}\"] to where it is", section.name),
     };
-    let mut deps_files = BTreeMap::new();
-    let declared_in = match section.name.format {
+    let declared = match section.name.format {
         Format::Deb => {
             let control = format!("{at}/control");
-            let bytes = packaging.files.get(&control).ok_or_else(|| missing("Debian packaging", &control))?;
-            deps_files.insert("control".to_owned(), bytes.clone());
-            packaging.text(&control)
+            let text = packaging.text(&control).ok_or_else(|| missing("Debian packaging", &control))?;
+            let wrong = |BadDependencies { message, hint }| PlanError {
+                message: format!("{}: `{control}`: {message}", section.name),
+                hint,
+            };
+            Declared::Listed(Dependencies::of_control(&text).map_err(wrong)?)
         }
         Format::Rpm => {
             let template = format!("{at}.in");
             let present = [at, &template].into_iter().find(|path| packaging.files.contains_key(*path));
-            match present {
-                Some(path) => {
-                    let name = path.rsplit('/').next().unwrap_or(path);
-                    deps_files.insert(name.to_owned(), packaging.files[path].clone());
-                }
-                // A prepare script may make the spec file out of nothing that could be read now.
-                None if section.prepare.is_some() => {}
-                None => return Err(missing("spec file", at)),
+            if present.is_none() && section.prepare.is_none() {
+                return Err(missing("spec file", at));
             }
             if !packaging.files.contains_key(at) && section.prepare.is_none() {
                 return Err(PlanError {
@@ -122,18 +116,19 @@ pub fn plan_target(
                     hint: "add a `prepare` script to the target that makes the spec file".to_owned(),
                 });
             }
-            present.and_then(|path| packaging.text(path))
+            // A prepare script may make the spec file out of nothing that could be read now.
+            present.map_or(Declared::Listed(Dependencies::default()), |path| {
+                let name = path.rsplit('/').next().unwrap_or(path).to_owned();
+                Declared::SpecFile(SpecFile { name, bytes: packaging.files[path].clone() })
+            })
         }
     };
     Ok(TargetPlan {
         package: package.to_owned(),
         version: version_of(section, commit, packaging),
-        declared: declared_in
-            .map(|text| declared_dependencies(section.name.format, &text))
-            .unwrap_or_default(),
+        declared,
         section: section.clone(),
         builder,
-        deps_files,
     })
 }
 
@@ -231,7 +226,18 @@ mod tests {
             plan(&section("[target.\"debian-rpm/rpm\"]\npackaging = \"a.spec\"\n"), &files).unwrap_err();
         assert!(without.message.contains("template"), "{without}");
         let text = "[target.\"debian-rpm/rpm\"]\npackaging = \"a.spec\"\nprepare = \"./configure\"\n";
-        assert_eq!(plan(&section(text), &files).unwrap().declared, ["BuildRequires: gcc"]);
+        let declared = plan(&section(text), &files).unwrap().declared;
+        let template = SpecFile { name: "a.spec.in".into(), bytes: b"BuildRequires: gcc\n".to_vec() };
+        assert_eq!(declared, Declared::SpecFile(template));
+        assert_eq!(plan(&section(text), &[]).unwrap().declared, Declared::Listed(Dependencies::default()));
+    }
+
+    #[test]
+    fn a_control_file_with_more_than_dependencies_is_refused_with_its_name() {
+        let control = ("debian/control", "Source: demo\nBuild-Depends: a; id\n");
+        let error = plan(&section("[target.\"debian-12/deb\"]\n"), &[control]).unwrap_err();
+        let told = "debian-12/deb: `debian/control`: `build-depends: a; id` is not a build dependency";
+        assert_eq!(error.message, told);
     }
 
     #[test]

@@ -39,6 +39,11 @@ impl Folders {
         self.cache.join("packages")
     }
 
+    /// The folder of what spec files ask for.
+    pub fn declared_lists(&self) -> PathBuf {
+        self.cache.join("declared")
+    }
+
     fn work(&self) -> PathBuf {
         self.cache.join("work")
     }

@@ -1,10 +1,8 @@
-use std::sync::Arc;
-
 use super::source::Source;
 use super::{Request, RunError, builder_of};
 use crate::config::TargetSection;
-use crate::model::{Format, Outcome, Stage, StageRecord};
-use crate::plan::{TargetPlan, plan_target};
+use crate::model::{Outcome, Stage, StageRecord};
+use crate::plan::{Dependencies, TargetPlan, plan_target};
 use crate::stage::{DepsRequest, Recorder, StageResult, TargetImages, Workshop, deps};
 use crate::support::Hint;
 
@@ -14,6 +12,15 @@ pub(super) struct Resolved {
     pub plan: Option<TargetPlan>,
     pub stage: Option<StageRecord>,
     pub images: StageResult<TargetImages>,
+    /// What the packaging declares, where the images are there.
+    pub declared: Dependencies,
+}
+
+impl Resolved {
+    /// A target without images.
+    pub fn without(outcome: Outcome) -> Self {
+        Self { plan: None, stage: None, images: Err(outcome), declared: Dependencies::default() }
+    }
 }
 
 /// Plans a target of the commit.
@@ -36,24 +43,20 @@ pub(super) async fn resolve(
 ) -> Resolved {
     let plan = match plan(request, source, section) {
         Ok(plan) => plan,
-        Err(outcome) => return Resolved { plan: None, stage: None, images: Err(outcome) },
+        Err(outcome) => return Resolved::without(outcome),
     };
     let mut recorder = Recorder::start(shop, Some(&plan.section.name), Stage::Deps);
-    // deps.sh looks for a template NAME.in beside the name of the spec file.
-    let packaging = match plan.section.name.format {
-        Format::Deb => "",
-        Format::Rpm => plan.section.packaging.rsplit('/').next().unwrap_or_default(),
-    };
-    let builder = Arc::clone(&plan.builder);
     let request = DepsRequest {
-        builder: &builder,
+        builder: &plan.builder,
         declared: &plan.declared,
         own: &plan.section.deps,
-        files: &plan.deps_files,
-        packaging,
         plan: Some(&plan),
     };
-    let images = deps(shop, &mut recorder, request).await;
-    let outcome = images.as_ref().err().cloned().unwrap_or(Outcome::Passed);
-    Resolved { stage: Some(recorder.finish(outcome)), plan: Some(plan), images }
+    let found = deps(shop, &mut recorder, request).await;
+    let outcome = found.as_ref().err().cloned().unwrap_or(Outcome::Passed);
+    let (images, declared) = match found {
+        Ok((images, declared)) => (Ok(images), declared),
+        Err(outcome) => (Err(outcome), Dependencies::default()),
+    };
+    Resolved { stage: Some(recorder.finish(outcome)), plan: Some(plan), images, declared }
 }

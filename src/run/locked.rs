@@ -11,7 +11,7 @@ use super::prepared::SharedPrepare;
 use super::source::Source;
 use crate::config::Lock;
 use crate::model::{Outcome, TargetName};
-use crate::plan::{LockNeed, locked_images};
+use crate::plan::{Declared, Dependencies, LockNeed, TargetPlan, locked_images};
 use crate::stage::{LockedImages, StageResult, Workshop, refused, userland_key};
 
 /// The images of a lock that a run needs. Nothing is made or loaded. An error says for which target (`None`: the shared
@@ -24,6 +24,7 @@ pub(super) async fn check(
 ) -> Result<LockedImages, BTreeMap<Option<TargetName>, Outcome>> {
     let mut images = LockedImages::default();
     let mut wrong = BTreeMap::new();
+    let mut expected = Vec::new();
     let mut take = |need: Result<LockNeed<'_>, Outcome>, target: Option<&TargetName>| {
         let found = need.and_then(|need| {
             let found =
@@ -44,7 +45,7 @@ pub(super) async fn check(
             Err(outcome) => take(Err(outcome), None),
             Ok(builder) => {
                 let userland = userland_key(shop, &builder).await;
-                let (declared, own) = (&[][..], &stage.deps[..]);
+                let (declared, own) = (Some(&[][..]), &stage.deps[..]);
                 let need = userland.map(|userland| LockNeed {
                     target: None,
                     builder: &builder,
@@ -59,16 +60,35 @@ pub(super) async fn check(
     for section in &request.pipeline.targets {
         let Ok(plan) = plan(request, source, section) else { continue };
         let userland = userland_key(shop, &plan.builder).await;
+        let known = declared(shop, &plan, lock);
         let need = userland.map(|userland| LockNeed {
             target: Some(&section.name),
             builder: &plan.builder,
             userland,
-            declared: &plan.declared,
+            declared: known.as_ref().map(Dependencies::lines),
             own: &plan.section.deps,
         });
         take(need, Some(&section.name));
+        if let Some(locked) = lock.targets.get(&section.name) {
+            expected.push((&section.name, &locked.declared));
+        }
+    }
+    for (target, declared) in expected {
+        images.expect(target, declared);
     }
     if wrong.is_empty() { Ok(images) } else { Err(wrong) }
+}
+
+/// What a target's packaging declares, if it is known without a container: a spec file is read in the locked builder image, and was
+/// before.
+fn declared(shop: &Workshop, plan: &TargetPlan, lock: &Lock) -> Option<Dependencies> {
+    match &plan.declared {
+        Declared::Listed(list) => Some(list.clone()),
+        Declared::SpecFile(spec) => {
+            let builder = &lock.builders.get(&plan.builder.name)?.builder;
+            shop.declared_lists.get(builder.id, &plan.builder, spec)
+        }
+    }
 }
 
 /// Why nothing is built: what became of each target.
@@ -80,7 +100,7 @@ pub(super) fn refuse(
         let outcome = wrong.get(&Some(name.clone())).or_else(|| wrong.get(&None)).cloned();
         let why =
             || Outcome::Skipped { why: "the lock does not hold for all of the run: nothing is built".into() };
-        Resolved { plan: None, stage: None, images: Err(outcome.unwrap_or_else(why)) }
+        Resolved::without(outcome.unwrap_or_else(why))
     };
     request.pipeline.targets.iter().map(|target| (target.name.clone(), refusal(&target.name))).collect()
 }

@@ -43,8 +43,8 @@ use crate::model::{
 };
 use crate::sandbox::reap;
 use crate::stage::{
-    BaseChoice, Contents, ImagePolicy, ImageStore, MirrorLists, PackageLists, Recorder, Reporter, Workshop,
-    archive,
+    BaseChoice, Contents, DeclaredLists, ImagePolicy, ImageStore, MirrorLists, PackageLists, Recorder,
+    Reporter, Workshop, archive,
 };
 
 /// Runs a pipeline. The result says what happened, also when nothing was built; an error means that no run began.
@@ -169,6 +169,7 @@ fn open_shop_for(
         policy: ImagePolicy::default(),
         lists: MirrorLists::default(),
         package_lists: PackageLists::in_folder(folders.package_lists()),
+        declared_lists: DeclaredLists::in_folder(folders.declared_lists()),
         base,
         reporter,
         cancel,

@@ -77,10 +77,10 @@ pub async fn update(
     }
     let used = shop.images.used();
     let mut lock = if partly { before.clone() } else { Lock::default() };
-    for (name, Resolved { plan, images, .. }) in all {
+    for (name, Resolved { plan, images, declared, .. }) in all {
         let (Some(plan), Ok(images)) = (plan, images) else { continue };
         let image = image(&images.deps, Some(&images.builder));
-        let deps = LockedDeps { declared: plan.declared.clone(), deps: plan.section.deps.clone(), image };
+        let deps = LockedDeps { declared: declared.lines().to_vec(), deps: plan.section.deps.clone(), image };
         lock.builders.insert(name.builder.clone(), builder(&images, &used));
         lock.targets.insert(name, deps);
     }

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 
-use super::environment::{PACKAGING, script, target_env, watch};
+use super::declared::{as_locked, declared};
+use super::environment::{PACKAGING, script, watch};
 use super::image_store::{Wanted, derive, ensure_loaded, look_up};
 use super::userland::{base, builder_failed, builder_image};
 use super::{Recorder, StageResult, Workshop, diagnose, infrastructure};
 use crate::config::{Builder, StageLimits};
 use crate::model::{FailReason, ImageRecord, ImageRole, InfraReason, Outcome};
-use crate::plan::{TargetPlan, deps_key};
+use crate::plan::{Declared, Dependencies, TargetPlan, deps_key};
 use crate::sandbox::{Sandbox, SmallFile};
 
 /// How often a deps image is tried when the mirror cannot be reached.
@@ -21,14 +22,10 @@ const UNREACHABLE: i64 = 4;
 pub struct DepsRequest<'a> {
     /// The builder.
     pub builder: &'a Builder,
-    /// What the packaging declares, in canonical form.
-    pub declared: &'a [String],
+    /// What the packaging declares.
+    pub declared: &'a Declared,
     /// What the pipeline adds.
     pub own: &'a [String],
-    /// The packaging files that `deps.sh` reads.
-    pub files: &'a BTreeMap<String, Vec<u8>>,
-    /// The packaging's file or folder name for `deps.sh`, below the packaging folder.
-    pub packaging: &'a str,
     /// The target, for a deps image of one.
     pub plan: Option<&'a TargetPlan>,
 }
@@ -44,21 +41,24 @@ pub struct TargetImages {
     pub deps: ImageRecord,
 }
 
-/// Finds or makes the base, builder and deps images. None of them is loaded into the engine before it is needed.
+/// Finds or makes the base, builder and deps images, and says what the packaging declares. None of the images is loaded into the
+/// engine before it is needed.
 pub async fn deps(
     shop: &Workshop,
     recorder: &mut Recorder,
     request: DepsRequest<'_>,
-) -> StageResult<TargetImages> {
+) -> StageResult<(TargetImages, Dependencies)> {
     let base = base(shop, recorder, request.builder).await?;
     let builder = builder_image(shop, recorder, request.builder, &base).await?;
-    let deps = deps_image(shop, recorder, request, &builder).await?;
+    let declared = declared(shop, recorder, request.builder, request.declared, &builder).await?;
+    as_locked(shop, request, &declared)?;
+    let deps = deps_image(shop, recorder, request, &declared, &builder).await?;
     for record in [&base, &builder, &deps] {
         if record.obtained == "engine" || record.obtained == "archive" {
             recorder.reuse(format!("{} image from the {}", record.role, record.obtained));
         }
     }
-    Ok(TargetImages { base, builder, deps })
+    Ok((TargetImages { base, builder, deps }, declared))
 }
 
 /// Loads the deps image into the engine if it is only in the archive.
@@ -76,9 +76,10 @@ async fn deps_image(
     shop: &Workshop,
     recorder: &mut Recorder,
     request: DepsRequest<'_>,
+    declared: &Dependencies,
     from: &ImageRecord,
 ) -> StageResult<ImageRecord> {
-    let key = deps_key(request.builder, from.id, request.declared, request.own);
+    let key = deps_key(request.builder, from.id, declared.lines(), request.own);
     let wanted = Wanted { builder: request.builder, role: ImageRole::Deps, key };
     let _held = shop.images.lock(key).await;
     if let Some(record) = look_up(shop, recorder, wanted).await? {
@@ -89,7 +90,7 @@ async fn deps_image(
     let mut tries = 1;
     loop {
         let made = derive(shop, recorder, wanted, from, |recorder, sandbox| async move {
-            let result = install(recorder, &sandbox, request).await;
+            let result = install(recorder, &sandbox, request, declared).await;
             (recorder, result)
         })
         .await;
@@ -103,21 +104,22 @@ async fn deps_image(
     }
 }
 
-async fn install(recorder: &mut Recorder, sandbox: &Sandbox, request: DepsRequest<'_>) -> StageResult<()> {
+/// Installs the dependencies. What the container gets of the commit are the two lists in the image's key, and nothing else.
+async fn install(
+    recorder: &mut Recorder,
+    sandbox: &Sandbox,
+    request: DepsRequest<'_>,
+    declared: &Dependencies,
+) -> StageResult<()> {
     let stage = recorder.stage();
-    let mut files = vec![SmallFile::folder("packaging", 0)];
-    for (name, content) in request.files {
-        files.push(SmallFile { mode: 0o644, ..SmallFile::script(format!("packaging/{name}"), content) });
-    }
+    let text = declared.text();
+    let list = SmallFile { mode: 0o644, ..SmallFile::script("packaging/declared", text.as_bytes()) };
+    let files = [SmallFile::folder("packaging", 0), list];
     sandbox.put_files("/build", &files).await.map_err(|e| infrastructure(stage, &e))?;
-    let mut env = request.plan.map(target_env).unwrap_or_default();
-    let packaging = if request.packaging.is_empty() {
-        PACKAGING.to_owned()
-    } else {
-        format!("{PACKAGING}/{}", request.packaging)
-    };
-    env.insert("PACKHOLD_PACKAGING".to_owned(), packaging);
-    env.insert("PACKHOLD_DEPS".to_owned(), request.own.join(" "));
+    let env = BTreeMap::from([
+        ("PACKHOLD_DECLARED".to_owned(), format!("{PACKAGING}/declared")),
+        ("PACKHOLD_DEPS".to_owned(), request.own.join(" ")),
+    ]);
     let command = script(request.builder, "deps.sh", &[], env);
     let limits = StageLimits::default();
     let title = "install build dependencies";

@@ -12,6 +12,7 @@ pub(super) const BUILD_USER: u64 = 10000;
 const ROOT: &str = "0:0";
 /// Folders of the contract, below the place of the build.
 pub(super) const SOURCE: &str = "source";
+/// Where what comes from the packaging is put, in containers that do not build.
 pub(super) const PACKAGING: &str = "/build/packaging";
 pub(super) const PREPARED: &str = "prepared";
 pub(super) const OUT: &str = "out";
@@ -35,6 +36,13 @@ pub(super) fn script(
     let mut argv = vec!["/bin/sh".to_owned(), "-eu".to_owned(), format!("/packhold/{name}")];
     argv.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     Command { argv, env: with_common(builder, "/root", env), user: ROOT.to_owned(), dir: "/".to_owned() }
+}
+
+/// A builder's script as the ordinary user, with no variables of a target.
+pub(super) fn as_ordinary_user(builder: &Builder, name: &str, arguments: &[&str]) -> Command {
+    let root = script(builder, name, arguments, BTreeMap::new());
+    let env = with_common(builder, "/build", BTreeMap::new());
+    Command { env, user: format!("{BUILD_USER}:{BUILD_USER}"), ..root }
 }
 
 /// A command as the ordinary user in the source tree.
@@ -72,7 +80,7 @@ fn with_common(builder: &Builder, home: &str, mut env: BTreeMap<String, String>)
     env
 }
 
-/// The variables that deps, build and verify of a target share.
+/// The variables that build and verify of a target share.
 pub(super) fn target_env(plan: &TargetPlan) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("PACKHOLD_TARGET".to_owned(), plan.section.name.to_string()),

@@ -3,7 +3,7 @@ use super::image_store::{Wanted, peek};
 use super::streams::blocking;
 use super::{SourceTree, Workshop};
 use crate::model::{Digest, ImageRole};
-use crate::plan::{BuildInputs, TargetPlan, base_key, build_key, builder_key, deps_key};
+use crate::plan::{BuildInputs, Declared, TargetPlan, base_key, build_key, builder_key, deps_key};
 
 /// What a run would do for one target: a line a stage, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,17 +64,20 @@ pub async fn foresee(
         }
         None => None,
     };
-    let deps = match tools {
-        Some(id) => {
-            let key = deps_key(builder, id, &plan.declared, &plan.section.deps);
-            let how = format!(
-                "install {} declared and {} own dependencies",
-                plan.declared.len(),
-                plan.section.deps.len()
-            );
+    let declared = tools.map(|id| declared(shop, plan, id));
+    let deps = match (tools, &declared) {
+        (Some(id), Some(Some(declared))) => {
+            let own = &plan.section.deps;
+            let key = deps_key(builder, id, declared, own);
+            let how = format!("install {} declared and {} own dependencies", declared.len(), own.len());
             image(&mut foreseen, ImageRole::Deps, key, &how).await?
         }
-        None => None,
+        (Some(_), _) => {
+            let why = "what the spec file asks for is found out in a container of the builder image";
+            foreseen.say("deps image", true, why);
+            None
+        }
+        (None, _) => None,
     };
     for (known, what) in [(base, "base image"), (tools, "builder image"), (deps, "deps image")] {
         if known.is_none() && !foreseen.lines.iter().any(|(line, ..)| line == what) {
@@ -84,6 +87,9 @@ pub async fn foresee(
     match deps {
         _ if shares_prepare => {
             foreseen.say("build", true, "unless the shared prepare stage and it are known")
+        }
+        None if matches!(declared, Some(None)) => {
+            foreseen.say("build", true, "it follows from what the spec file asks for")
         }
         None => foreseen.say("build", true, unknown),
         Some(image) => {
@@ -98,4 +104,15 @@ pub async fn foresee(
         }
     }
     Ok(foreseen)
+}
+
+/// What the packaging declares, as far as it is known: from the text, from the last time that this spec file was read in this builder
+/// image, or from a lock, which a run then keeps to.
+fn declared(shop: &Workshop, plan: &TargetPlan, image: Digest) -> Option<Vec<String>> {
+    let known = match &plan.declared {
+        Declared::Listed(list) => Some(list.clone()),
+        Declared::SpecFile(spec) => shop.declared_lists.get(image, &plan.builder, spec),
+    };
+    let locked = || shop.policy.declared(&plan.section.name).map(<[String]>::to_vec);
+    known.map(|list| list.lines().to_vec()).or_else(locked)
 }

@@ -3,7 +3,8 @@ use std::fmt::Write;
 
 use super::image_store::Wanted;
 use crate::config::{LockedImage, package_changes};
-use crate::model::{Digest, ImageRecord, ImageRole, InstalledPackage, Outcome};
+use crate::model::{Digest, ImageRecord, ImageRole, InstalledPackage, Outcome, TargetName};
+use crate::plan::changed_dependencies;
 use crate::support::terminal_text::neutralise;
 
 /// Lines of what drifted that are shown; a distro's point release changes hundreds of packages.
@@ -26,6 +27,7 @@ pub enum ImagePolicy {
 pub struct LockedImages {
     by_key: BTreeMap<Digest, (String, LockedImage)>,
     builders: BTreeSet<String>,
+    declared: BTreeMap<TargetName, Vec<String>>,
 }
 
 impl LockedImages {
@@ -34,6 +36,11 @@ impl LockedImages {
     pub fn add(&mut self, builder: &str, what: String, image: &LockedImage) {
         self.builders.insert(builder.to_owned());
         self.by_key.insert(image.key, (what, image.clone()));
+    }
+
+    /// Adds what the packaging of a target has to declare.
+    pub fn expect(&mut self, target: &TargetName, declared: &[String]) {
+        self.declared.insert(target.clone(), declared.to_vec());
     }
 }
 
@@ -45,6 +52,19 @@ impl ImagePolicy {
         // Nothing has this identity: whatever follows from an image that is not as locked is not as locked.
         let none = || Digest::of("no image");
         held.then(|| locked.by_key.get(&wanted.key).map_or_else(none, |(_, image)| image.id))
+    }
+
+    /// What the packaging of a target declares according to the lock.
+    pub(super) fn declared(&self, target: &TargetName) -> Option<&[String]> {
+        let Self::Locked(locked) = self else { return None };
+        locked.declared.get(target).map(Vec::as_slice)
+    }
+
+    /// Says what is wrong if a target's packaging declares something else than what the lock was made for.
+    pub(super) fn same_dependencies(&self, target: &TargetName, found: &[String]) -> Result<(), Outcome> {
+        let Some(locked) = self.declared(target) else { return Ok(()) };
+        changed_dependencies(&target.to_string(), [(locked, found)])
+            .map_err(|why| refused(format!("the lock does not hold: {why}")))
     }
 
     /// What is wrong with an image that was made in the place of a locked one: the images and what differs in packages.

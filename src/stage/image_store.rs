@@ -38,9 +38,14 @@ impl ImageStore {
         all
     }
 
-    /// Whether an image was made that a lock does not allow.
+    /// Whether an image was made, or dependencies were found, that a lock does not allow.
     pub fn refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// From now on something is not as a lock wants it.
+    pub(super) fn refuse(&self) {
+        self.refused.store(true, Ordering::Relaxed);
     }
 
     /// Held while an image is looked up and made.
@@ -418,7 +423,7 @@ pub(super) async fn accept(
     if shop.policy.identity(wanted).is_some_and(|id| id != record.id) {
         let made = Object::ImageTag(wanted.own_tag(shop));
         shop.engine.remove(&made).await.map_err(|e| infrastructure(stage, &e))?;
-        shop.images.refused.store(true, Ordering::Relaxed);
+        shop.images.refuse();
         return Err(shop.policy.refusal(&record, below));
     }
     shop.images.remember(&record);

@@ -8,7 +8,7 @@ use super::{Conditions, Recorder, SourceTree, StageResult, Workshop, diagnose, i
 use crate::config::{Builder, PrepareStage};
 use crate::engine::EngineError;
 use crate::model::{Digest, FailReason};
-use crate::plan::{PrepareInputs, prepare_key};
+use crate::plan::{Declared, Dependencies, PrepareInputs, prepare_key};
 use crate::sandbox::{Privileges, Sandbox, SandboxError, SandboxSpec, SmallFile, scope};
 use crate::support::fs::PathContext;
 
@@ -47,10 +47,9 @@ pub async fn prepare_inputs(
     builder: &Builder,
     tree: &SourceTree,
 ) -> StageResult<(TargetImages, Digest)> {
-    let files = std::collections::BTreeMap::new();
-    let request =
-        DepsRequest { builder, declared: &[], own: &stage.deps, files: &files, packaging: "", plan: None };
-    let images = deps(shop, recorder, request).await?;
+    let nothing = Declared::Listed(Dependencies::default());
+    let request = DepsRequest { builder, declared: &nothing, own: &stage.deps, plan: None };
+    let (images, _) = deps(shop, recorder, request).await?;
     let key = prepare_key(PrepareInputs { stage, commit: &tree.commit, image: images.deps.id });
     Ok((images, key))
 }

@@ -13,8 +13,9 @@ use crate::sandbox::{Sandbox, StepResult, Watch};
 use crate::support::fs::PathContext;
 use crate::support::terminal_text::neutralise;
 
-/// Bytes of the end of a step's output that are kept at hand to find out why it failed.
+/// Bytes of the end of a step's output that are kept at hand to find out why it failed, and to read a short answer.
 const TAIL: usize = 64 << 10;
+const _: () = assert!(TAIL >= crate::plan::LONGEST_LIST);
 
 /// A line longer than this is shown in pieces.
 const LONGEST_LINE: usize = 4 << 10;

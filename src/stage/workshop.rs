@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{BaseChoice, ImagePolicy, ImageStore, MirrorLists, PackageLists, Reporter};
+use super::{BaseChoice, DeclaredLists, ImagePolicy, ImageStore, MirrorLists, PackageLists, Reporter};
 use crate::archive::Archive;
 use crate::engine::Engine;
 use crate::model::RunId;
@@ -21,6 +21,8 @@ pub struct Workshop {
     pub images: ImageStore,
     /// What is installed in images that were looked at before.
     pub package_lists: PackageLists,
+    /// What spec files that were read before ask for.
+    pub declared_lists: DeclaredLists,
     /// The mirror's package lists.
     pub lists: MirrorLists,
     /// Which images may be used.

@@ -13,8 +13,9 @@
 //! user namespace: root in a container is root to the kernel, without its privileges. With cgroup v2 no control group
 //! guards devices; there the filter lets a container make no node of one that it does not have anyway.
 //!
-//! A container with the host's network shares its ports and its abstract sockets: what installs packages has it, and with it the
-//! macros of a spec file that asks for build dependencies; what builds and verifies has not. An init system gets SYS_ADMIN, which is no wall ([`ContainerSpec::init`]).
+//! A container with the host's network shares its ports and its abstract sockets: what installs packages of the distro has it. What
+//! runs code of a commit has not: neither what builds and verifies nor the macros of a spec file that asks for build dependencies
+//! (they run as an ordinary user, in a container that is thrown away). An init system gets SYS_ADMIN, which is no wall ([`ContainerSpec::init`]).
 //!
 //! # Holes that others had
 //!

@@ -61,6 +61,12 @@ impl Files {
         self.0.get(path).map(|entry| entry.bytes.clone())
     }
 
+    /// Regular files.
+    pub(super) fn regular(self) -> BTreeMap<String, Vec<u8>> {
+        let regular = self.0.into_iter().filter(|(_, entry)| entry.header.entry_type().is_file());
+        regular.map(|(path, entry)| (path, entry.bytes)).collect()
+    }
+
     /// Makes a file and the folders above it; `owner` is `uid:gid`.
     pub(super) fn write(&mut self, path: &str, bytes: &[u8], owner: &str) {
         let (uid, gid) = owner.split_once(':').unwrap_or((owner, owner));
