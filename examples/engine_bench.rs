@@ -21,7 +21,7 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 fn spec(image: ImageId) -> ContainerSpec {
     ContainerSpec {
-        image,
+        root: image.into(),
         name_hint: "bench".to_owned(),
         labels: BTreeMap::from([("packhold.bench".to_owned(), String::new())]),
         network: Network::None,

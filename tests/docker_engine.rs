@@ -60,7 +60,7 @@ async fn an_engine_that_dies_ends_commands_and_streams_with_an_error() {
     let archive = Box::pin(Cursor::new(busybox::busybox_image()));
     let image = docker.load(ImageSource::Archive(archive), &tag).await.expect("the tests' image loads");
     let spec = ContainerSpec {
-        image: image.id,
+        root: image.id.into(),
         name_hint: "dying".to_owned(),
         labels: BTreeMap::new(),
         network: Network::None,
@@ -181,7 +181,7 @@ async fn systemd_runs_as_the_first_process_and_starts_services() {
     let tag = format!("packhold-systemd:{}", std::process::id());
     let image = docker.load(ImageSource::Archive(archive), &tag).await.expect("the tests' image loads");
     let spec = SandboxSpec {
-        image: image.id,
+        root: image.id.into(),
         name: "systemd".to_owned(),
         privileges: Privileges::Init,
         limits: Limits { memory: 512 << 20, processes: 200, cpus: None },

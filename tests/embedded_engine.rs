@@ -16,7 +16,7 @@ use std::time::Duration;
 use embedded::{INSTALLER, Place, command, left_behind, load, open, remove, run, shell, spec};
 use packhold::engine::embedded::{Embedded, Settings};
 use packhold::engine::{
-    Command, ContainerId, ContainerSpec, Engine, ExecStatus, Found, Network, Object, Query,
+    Command, ContainerId, ContainerSpec, Engine, ExecStatus, Found, Network, Object, Query, Root, SnapshotId,
 };
 use tokio::io::AsyncReadExt;
 
@@ -27,12 +27,22 @@ async fn ids(engine: &Embedded) -> Vec<String> {
         engine.find(&Query::ContainersLabelled(LABEL.to_owned())).await.expect("containers are listed");
     let id = |found| match found {
         Found::Container { id, .. } => id.0,
-        Found::Image(_) => unreachable!("an image among containers"),
+        other => unreachable!("{other:?} among containers"),
     };
     found.into_iter().map(id).collect()
 }
 
-/// Not a test of its own: the process that the next test kills. It makes containers, works in them and removes them, for ever.
+async fn snapshots(engine: &Embedded) -> Vec<SnapshotId> {
+    let found = engine.find(&Query::SnapshotsLabelled(LABEL.to_owned())).await.expect("snapshots are listed");
+    let id = |found| match found {
+        Found::Snapshot { id, .. } => id,
+        other => unreachable!("{other:?} among snapshots"),
+    };
+    found.into_iter().map(id).collect()
+}
+
+/// Not a test of its own: the process that the next test kills. It makes containers and snapshots, works in them and removes
+/// them, for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn victim() {
     let Some(place) = std::env::var_os("PACKHOLD_TEST_VICTIM") else { return };
@@ -43,7 +53,13 @@ async fn victim() {
         let script =
             "mkdir -p /tmp/a/b; head -c 1000000 /dev/zero > /tmp/a/b/c; sleep 1000 & sleep 1000 & sleep 0.03";
         shell(&engine, &container, script).await;
+        let snapshot = engine.snapshot(&container).await.expect("a snapshot");
+        let above =
+            ContainerSpec { root: Root::Snapshot(snapshot.clone()), ..spec(image, Network::None, LABEL) };
+        let container = engine.create(&above).await.expect("a container");
+        shell(&engine, &container, "cat /tmp/a/b/c > /tmp/d").await;
         remove(&engine, container).await;
+        engine.remove(&Object::Snapshot(snapshot)).await.expect("the snapshot goes");
     }
 }
 
@@ -53,7 +69,7 @@ async fn nothing_stays_of_a_process_that_was_killed_at_any_point() {
     let engine = open(place.path());
     load(&engine, busybox::busybox_image()).await;
     let program = std::env::current_exe().expect("this program");
-    let mut found = 0;
+    let (mut found, mut kept) = (0, 0);
     for round in 0..40 {
         let mut victim = process::Command::new(&program)
             .args(["victim", "--exact", "--nocapture"])
@@ -70,6 +86,11 @@ async fn nothing_stays_of_a_process_that_was_killed_at_any_point() {
         for id in &ids {
             engine.remove(&Object::Container(ContainerId(id.clone()))).await.expect("it goes");
         }
+        let snapshots = snapshots(&engine).await;
+        kept += snapshots.len();
+        for id in &snapshots {
+            engine.remove(&Object::Snapshot(id.clone())).await.expect("it goes");
+        }
         // What was being removed has no label any more; the next process to open the engine finishes that.
         let engine = open(place.path());
         let mut left = left_behind(place.path(), &ids);
@@ -77,8 +98,10 @@ async fn nothing_stays_of_a_process_that_was_killed_at_any_point() {
         left.retain(|path| !path.contains("/.new-"));
         assert_eq!(left, [""; 0], "round {round}");
         assert_eq!(self::ids(&engine).await, [""; 0]);
+        assert_eq!(self::snapshots(&engine).await, []);
     }
     assert!(found > 10, "only {found} containers were there to be found");
+    assert!(kept > 0, "no snapshot was there to be found");
     let processes = process::Command::new("ps").args(["-eo", "args"]).output().expect("ps");
     let processes = String::from_utf8_lossy(&processes.stdout);
     assert!(!processes.contains("sleep 1000"), "{processes}");

@@ -15,7 +15,7 @@ use tokio::io::AsyncReadExt;
 
 use super::{
     ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineError, EngineInfo, ExecStatus,
-    Found, ImageId, ImageInfo, ImageSource, Limits, Network, Object, Query,
+    Found, ImageId, ImageInfo, ImageSource, Limits, Network, Object, Query, Root, SnapshotId,
 };
 
 /// The label of everything that a check makes.
@@ -79,6 +79,11 @@ checks! {
     Nothing put_missing: "putting into a folder that does not exist says so",
     Nothing put_broken: "an upload that breaks on our side tells our error",
     Nothing commit: "a committed image has the change and its labels, and not the container's",
+    Nothing snapshot: "many containers start from what one was like, and do not change it",
+    Nothing snapshot_in_use: "a snapshot that something is made of is not removed",
+    Nothing snapshot_found: "a label finds a snapshot, and not as a container",
+    Nothing commit_above_snapshot: "an image of a container of a snapshot has the changes of both",
+    Isolation snapshot_hides: "what was removed or replaced before a snapshot is gone after it",
     Nothing save_and_load: "an image that was saved and loaded keeps its identity",
     Nothing load_garbage: "what is not an image archive is refused",
     Nothing find_by_label: "a label finds containers that run and containers that stopped",
@@ -182,7 +187,7 @@ impl Bench<'_> {
 
     fn spec(&self) -> ContainerSpec {
         ContainerSpec {
-            image: self.image,
+            root: self.image.into(),
             name_hint: "conformance".to_owned(),
             labels: BTreeMap::from([(LABEL.to_owned(), "1".to_owned())]),
             network: Network::None,
@@ -265,7 +270,7 @@ async fn read(mut stream: ByteStream) -> std::io::Result<Vec<u8>> {
 
 async fn unknown_image(bench: &Bench<'_>) -> Outcome {
     let unknown = ImageId::of("no image has this configuration");
-    ensure_missing(bench.engine.create(&ContainerSpec { image: unknown, ..bench.spec() }).await)?;
+    ensure_missing(bench.engine.create(&ContainerSpec { root: unknown.into(), ..bench.spec() }).await)?;
     ensure_missing(bench.engine.save(&unknown).await)?;
     ensure_eq(bench.engine.find(&Query::ImageWithId(unknown)).await?, vec![])?;
     ensure_eq(bench.engine.find(&Query::ImageNamed("packhold-conformance:none".to_owned())).await?, vec![])
@@ -462,15 +467,115 @@ async fn commit(bench: &Bench<'_>) -> Outcome {
     ensure_eq(kept(&image), wanted)?;
     ensure_eq(image_of(bench.engine.find(&Query::ImageNamed(tag)).await?), Some(image.clone()))?;
 
-    let next = bench.start_with(&ContainerSpec { image: image.id, ..bench.spec() }).await?;
+    let next = bench.start_with(&ContainerSpec { root: image.id.into(), ..bench.spec() }).await?;
     ensure_eq(bench.text(&next, "cat /tmp/file").await?, "changed\n".to_owned())
 }
 
 fn image_of(found: Vec<Found>) -> Option<ImageInfo> {
     found.into_iter().find_map(|found| match found {
         Found::Image(image) => Some(image),
-        Found::Container { .. } => None,
+        Found::Container { .. } | Found::Snapshot { .. } => None,
     })
+}
+
+async fn snapshot_of(bench: &Bench<'_>, container: &ContainerId) -> Result<SnapshotId, Failure> {
+    let id = bench.engine.snapshot(container).await?;
+    bench.remember(Object::Snapshot(id.clone()));
+    Ok(id)
+}
+
+fn above(bench: &Bench<'_>, snapshot: &SnapshotId) -> ContainerSpec {
+    ContainerSpec { root: Root::Snapshot(snapshot.clone()), ..bench.spec() }
+}
+
+async fn snapshot(bench: &Bench<'_>) -> Outcome {
+    let container = bench.start().await?;
+    bench.text(&container, "echo first > /tmp/file").await?;
+    let first = snapshot_of(bench, &container).await?;
+    ensure_missing(bench.engine.get(&container, "/tmp").await)?;
+
+    let one = bench.start_with(&above(bench, &first)).await?;
+    let two = bench.start_with(&above(bench, &first)).await?;
+    ensure_eq(bench.text(&one, "cat /tmp/file").await?, "first\n".to_owned())?;
+    bench.text(&one, "echo changed > /tmp/file; echo more > /tmp/more").await?;
+    ensure_eq(bench.text(&two, "cat /tmp/file").await?, "first\n".to_owned())?;
+    ensure(bench.engine.get(&two, "/tmp/more").await.is_err(), "containers of a snapshot share files")?;
+
+    let second = snapshot_of(bench, &one).await?;
+    let three = bench.start_with(&above(bench, &second)).await?;
+    ensure_eq(bench.text(&three, "cat /tmp/file; cat /tmp/more").await?, "changed\nmore\n".to_owned())?;
+    let four = bench.start_with(&above(bench, &first)).await?;
+    ensure_eq(bench.text(&four, "cat /tmp/file").await?, "first\n".to_owned())
+}
+
+async fn snapshot_in_use(bench: &Bench<'_>) -> Outcome {
+    let first = snapshot_of(bench, &bench.start().await?).await?;
+    let container = bench.start_with(&above(bench, &first)).await?;
+    match bench.engine.remove(&Object::Snapshot(first.clone())).await {
+        Err(EngineError::Refused { .. }) => {}
+        other => return Err(format!("removing it gave {other:?}").into()),
+    }
+    bench.text(&container, "true").await?;
+    bench.engine.remove(&Object::Container(container)).await?;
+    bench.engine.remove(&Object::Snapshot(first.clone())).await?;
+    bench.engine.remove(&Object::Snapshot(first.clone())).await?;
+    ensure_missing(bench.engine.create(&above(bench, &first)).await)?;
+    ensure_missing(bench.engine.snapshot(&ContainerId("no-such-container".to_owned())).await)
+}
+
+async fn snapshot_found(bench: &Bench<'_>) -> Outcome {
+    let label = format!("packhold.conformance.{}", ulid::Ulid::generate().to_string().to_lowercase());
+    let labels = BTreeMap::from([(label.clone(), "a \"quoted\" value".to_owned())]);
+    let container = bench.start_with(&ContainerSpec { labels, ..bench.spec() }).await?;
+    let id = snapshot_of(bench, &container).await?;
+    ensure_eq(bench.engine.find(&Query::ContainersLabelled(label.clone())).await?, vec![])?;
+    let found = bench.engine.find(&Query::SnapshotsLabelled(label.clone())).await?;
+    match found.as_slice() {
+        [Found::Snapshot { id: found, labels }] => {
+            ensure(
+                labels.get(&label).is_some_and(|value| value == "a \"quoted\" value"),
+                format!("{labels:?}"),
+            )?;
+            ensure(found.0.ends_with(&id.0), format!("found {found:?}, wanted {id:?}"))?;
+            bench.engine.remove(&Object::Snapshot(found.clone())).await?;
+        }
+        other => return Err(format!("found {other:?}").into()),
+    }
+    // The container is not there any more: removing it takes nothing away, and is no error.
+    bench.engine.remove(&Object::Container(container)).await?;
+    ensure_eq(bench.engine.find(&Query::SnapshotsLabelled(label)).await?, vec![])
+}
+
+async fn commit_above_snapshot(bench: &Bench<'_>) -> Outcome {
+    let container = bench.start().await?;
+    bench.text(&container, "echo below > /tmp/below").await?;
+    let below = snapshot_of(bench, &container).await?;
+    let container = bench.start_with(&above(bench, &below)).await?;
+    bench.text(&container, "echo above > /tmp/above").await?;
+    let tag = bench.tag();
+    let spec = CommitSpec { tag, labels: BTreeMap::new(), comment: String::new() };
+    let image = bench.engine.commit(&container, &spec).await?;
+    let said: Vec<_> = image.labels.iter().filter(|(_, value)| !value.is_empty()).collect();
+    let snapshots = said.iter().any(|(name, _)| name.contains("snapshot") || *name == LABEL);
+    ensure(!snapshots, format!("the image says {said:?}"))?;
+    bench.engine.remove(&Object::Container(container)).await?;
+    let next = bench.start_with(&ContainerSpec { root: image.id.into(), ..bench.spec() }).await?;
+    ensure_eq(bench.text(&next, "cat /tmp/below; cat /tmp/above").await?, "below\nabove\n".to_owned())
+}
+
+async fn snapshot_hides(bench: &Bench<'_>) -> Outcome {
+    let container = bench.start().await?;
+    bench
+        .text(&container, "mkdir -p /t/old && echo x > /t/old/file && echo y > /t/gone && chmod 711 /t/old")
+        .await?;
+    let first = snapshot_of(bench, &container).await?;
+    let container = bench.start_with(&above(bench, &first)).await?;
+    let script = "rm -r /t/gone /t/old && mkdir /t/old && echo z > /t/old/new && ln /t/old/new /t/link";
+    bench.text(&container, script).await?;
+    let second = snapshot_of(bench, &container).await?;
+    let container = bench.start_with(&above(bench, &second)).await?;
+    let told = bench.text(&container, "ls /t /t/old; stat -c '%a %h' /t/old /t/link; cat /t/link").await?;
+    ensure_eq(told, "/t:\nlink\nold\n\n/t/old:\nnew\n755 2\n644 2\nz\n".to_owned())
 }
 
 async fn save_and_load(bench: &Bench<'_>) -> Outcome {
@@ -491,7 +596,7 @@ async fn save_and_load(bench: &Bench<'_>) -> Outcome {
         ensure_eq((loaded.id, &loaded.layers), (image.id, &image.layers))?;
         ensure_eq(image_of(bench.engine.find(&Query::ImageNamed(tag)).await?).map(|i| i.id), Some(image.id))?;
     }
-    let container = bench.start_with(&ContainerSpec { image: image.id, ..bench.spec() }).await?;
+    let container = bench.start_with(&ContainerSpec { root: image.id.into(), ..bench.spec() }).await?;
     ensure_eq(bench.text(&container, "cat /tmp/file").await?, "saved\n".to_owned())
 }
 
@@ -676,7 +781,7 @@ async fn with_init(bench: &Bench<'_>, script: &str) -> Result<ContainerSpec, Fai
     bench.text(&container, &install).await?;
     let spec = CommitSpec { tag: bench.tag(), labels: BTreeMap::new(), comment: String::new() };
     let image = bench.engine.commit(&container, &spec).await?.id;
-    Ok(ContainerSpec { image, init: true, ..bench.spec() })
+    Ok(ContainerSpec { root: image.into(), init: true, ..bench.spec() })
 }
 
 async fn own_init(bench: &Bench<'_>) -> Outcome {

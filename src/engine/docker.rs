@@ -10,6 +10,7 @@ mod error;
 mod exec;
 mod images;
 mod limits;
+mod snapshot;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -18,7 +19,7 @@ use async_trait::async_trait;
 
 use super::{
     ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineInfo, ExecStatus, Found,
-    ImageId, ImageInfo, ImageSource, Object, Query, Result, Sink,
+    ImageId, ImageInfo, ImageSource, Object, Query, Result, Sink, SnapshotId,
 };
 
 /// Docker or podman behind a socket. Cloning is cheap and gives the same connection.
@@ -49,6 +50,7 @@ impl Engine for Docker {
             Query::ImageNamed(reference) => self.find_image(reference).await,
             Query::ImageWithId(id) => self.find_image(&id.to_string()).await,
             Query::ContainersLabelled(label) => self.find_containers(label).await,
+            Query::SnapshotsLabelled(label) => self.find_snapshots(label).await,
         }
     }
 
@@ -90,10 +92,15 @@ impl Engine for Docker {
         self.commit_container(container, spec).await
     }
 
+    async fn snapshot(&self, container: &ContainerId) -> Result<SnapshotId> {
+        self.make_snapshot(container).await
+    }
+
     async fn remove(&self, object: &Object) -> Result<()> {
         match object {
             Object::Container(id) => self.remove_container(id).await,
             Object::ImageTag(tag) => self.remove_tag(tag).await,
+            Object::Snapshot(id) => self.remove_snapshot(id).await,
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::io::AsyncReadExt;
 use self::files::Files;
 use super::{
     ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineError, EngineInfo, ExecStatus,
-    Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Sink,
+    Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Root, Sink, SnapshotId,
 };
 use crate::model::Digest;
 
@@ -36,6 +36,7 @@ pub enum Method {
     Put,
     Get,
     Commit,
+    Snapshot,
     Remove,
 }
 
@@ -93,6 +94,7 @@ struct Image {
 
 struct Container {
     image: ImageId,
+    snapshot: Option<SnapshotId>,
     labels: BTreeMap<String, String>,
     files: Files,
     running: bool,
@@ -104,6 +106,7 @@ struct State {
     tags: BTreeMap<String, ImageId>,
     registry: BTreeMap<String, ImageId>,
     containers: BTreeMap<ContainerId, Container>,
+    snapshots: BTreeMap<SnapshotId, Container>,
     next: usize,
     scripts: Vec<(Matcher, Script)>,
     commands: Vec<Command>,
@@ -362,6 +365,12 @@ impl Engine for Fake {
         Ok(match query {
             Query::ImageNamed(name) => state.tags.get(name).and_then(image).into_iter().collect(),
             Query::ImageWithId(id) => image(id).into_iter().collect(),
+            Query::SnapshotsLabelled(label) => state
+                .snapshots
+                .iter()
+                .filter(|(_, snapshot)| snapshot.labels.contains_key(label))
+                .map(|(id, snapshot)| Found::Snapshot { id: id.clone(), labels: snapshot.labels.clone() })
+                .collect(),
             Query::ContainersLabelled(label) => state
                 .containers
                 .iter()
@@ -414,15 +423,24 @@ impl Engine for Fake {
         if spec.init && !state.init {
             return Err(refused("create a container")("this engine cannot run an init system"));
         }
-        let (image, _) = state.image(&spec.image)?;
-        let mut files = Files::default();
-        for layer in &image.layers {
-            files.add(Files::from_tar(layer).map_err(refused("unpack a layer"))?);
-        }
+        let (image, snapshot, mut files) = match &spec.root {
+            Root::Image(id) => {
+                let mut files = Files::default();
+                for layer in &state.image(id)?.0.layers {
+                    files.add(Files::from_tar(layer).map_err(refused("unpack a layer"))?);
+                }
+                (*id, None, files)
+            }
+            Root::Snapshot(id) => {
+                let missing = || EngineError::NotFound(format!("snapshot {}", id.0));
+                let snapshot = state.snapshots.get(id).ok_or_else(missing)?;
+                (snapshot.image, Some(id.clone()), snapshot.files.clone())
+            }
+        };
         files.folder("/tmp");
         state.next += 1;
         let id = ContainerId(format!("fake-{}", state.next));
-        let container = Container { image: spec.image, labels: spec.labels.clone(), files, running: true };
+        let container = Container { image, snapshot, labels: spec.labels.clone(), files, running: true };
         state.containers.insert(id.clone(), container);
         state.created.push(spec.clone());
         Ok(id)
@@ -500,15 +518,37 @@ impl Engine for Fake {
         Ok(state.image(&id)?.1)
     }
 
+    async fn snapshot(&self, container: &ContainerId) -> Result<SnapshotId> {
+        self.enter(Method::Snapshot).await?;
+        let mut state = self.lock();
+        state.container(container)?;
+        let id = SnapshotId(format!("snapshot-of-{}", container.0));
+        if let Some(container) = state.containers.remove(container) {
+            state.snapshots.insert(id.clone(), Container { running: false, ..container });
+        }
+        Ok(id)
+    }
+
     async fn remove(&self, object: &Object) -> Result<()> {
         self.enter(Method::Remove).await?;
         let mut state = self.lock();
         match object {
             Object::Container(id) => _ = state.containers.remove(id),
+            Object::Snapshot(id) => {
+                let mut users = state.containers.values().chain(state.snapshots.values());
+                if users.any(|user| user.snapshot.as_ref() == Some(id)) {
+                    return Err(refused("remove a snapshot")("a container is made of it"));
+                }
+                state.snapshots.remove(id);
+            }
             Object::ImageTag(tag) => {
                 if let Some(id) = state.tags.remove(tag)
                     && !state.tags.values().chain(state.registry.values()).any(|other| *other == id)
-                    && !state.containers.values().any(|container| container.image == id)
+                    && !state
+                        .containers
+                        .values()
+                        .chain(state.snapshots.values())
+                        .any(|container| container.image == id)
                 {
                     state.images.remove(&id);
                 }
@@ -525,7 +565,7 @@ mod tests {
 
     fn spec(image: ImageId) -> ContainerSpec {
         ContainerSpec {
-            image,
+            root: image.into(),
             name_hint: String::new(),
             labels: BTreeMap::new(),
             network: Network::None,

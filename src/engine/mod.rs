@@ -17,7 +17,7 @@ use async_trait::async_trait;
 
 pub use types::{
     ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, EngineError, EngineInfo, ExecStatus, Found,
-    ImageId, ImageInfo, ImageSource, Limits, Network, Object, Query, Result,
+    ImageId, ImageInfo, ImageSource, Limits, Network, Object, Query, Result, Root, SnapshotId,
 };
 
 /// Receives what a command prints, as bytes in arrival order (standard output and standard error together). Returning
@@ -34,7 +34,7 @@ pub trait Engine: Send + Sync {
     /// Asks the engine who it is. Fails with [`EngineError::Unreachable`] if nothing answers.
     async fn info(&self) -> Result<EngineInfo>;
 
-    /// The images or containers that match.
+    /// The images, containers or snapshots that match.
     async fn find(&self, query: &Query) -> Result<Vec<Found>>;
 
     /// Brings an image into the engine's store, tags it `tag` (`name:tag`) and tells its identity.
@@ -78,7 +78,14 @@ pub trait Engine: Send + Sync {
     /// Makes an image of the container's file system as it is now.
     async fn commit(&self, container: &ContainerId, spec: &CommitSpec) -> Result<ImageInfo>;
 
-    /// Removes a container (running or not, with its anonymous volumes) or an image's tag. An object that is not
+    /// Ends a container and keeps its file system as a state from which containers can start, as many as wanted:
+    /// [`Root::Snapshot`]. The container is not there any more; its labels are those of the snapshot.
+    ///
+    /// The embedded engine copies nothing: what the container wrote becomes a layer of the others. Docker and podman make
+    /// an image of it. Where it fails the container may have ended, and is still to be removed.
+    async fn snapshot(&self, container: &ContainerId) -> Result<SnapshotId>;
+
+    /// Removes a container (running or not, with its anonymous volumes) an image's tag or a snapshot. An object that is not
     /// there any more is not an error.
     async fn remove(&self, object: &Object) -> Result<()>;
 }

@@ -128,6 +128,8 @@ pub enum Query {
     ImageWithId(ImageId),
     /// All containers, running or not, that have this label, whatever its value.
     ContainersLabelled(String),
+    /// All snapshots of containers that had this label, whatever its value.
+    SnapshotsLabelled(String),
 }
 
 /// What was found.
@@ -143,6 +145,13 @@ pub enum Found {
         labels: BTreeMap<String, String>,
         /// Whether it runs.
         running: bool,
+    },
+    /// A snapshot.
+    Snapshot {
+        /// Its identity.
+        id: SnapshotId,
+        /// The labels of the container that it was.
+        labels: BTreeMap<String, String>,
     },
 }
 
@@ -169,6 +178,34 @@ pub enum ImageSource {
     Archive(ByteStream),
 }
 
+/// The identity of a snapshot: [`Engine::snapshot`](super::Engine::snapshot). Only the engine that made it knows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SnapshotId(pub String);
+
+/// What is in a container at its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// An image.
+    Image(ImageId),
+    /// What another container was like when it ended.
+    Snapshot(SnapshotId),
+}
+
+impl From<ImageId> for Root {
+    fn from(image: ImageId) -> Self {
+        Self::Image(image)
+    }
+}
+
+impl std::fmt::Display for Root {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Image(id) => write!(f, "image {id}"),
+            Self::Snapshot(id) => write!(f, "snapshot {}", id.0),
+        }
+    }
+}
+
 /// A container's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerId(pub String);
@@ -177,7 +214,7 @@ pub struct ContainerId(pub String);
 #[derive(Clone, Debug)]
 pub struct ContainerSpec {
     /// What it is made from.
-    pub image: ImageId,
+    pub root: Root,
     /// A part of the container's name, for people who look at the engine: `debian-12_deb-build`.
     pub name_hint: String,
     /// Who owns it, to find it again.
@@ -273,4 +310,6 @@ pub enum Object {
     Container(ContainerId),
     /// An image's tag; the image goes with its last tag, unless a container uses it.
     ImageTag(String),
+    /// A snapshot. While there is a container or a snapshot that was made of it, it is [`EngineError::Refused`].
+    Snapshot(SnapshotId),
 }

@@ -24,8 +24,8 @@ pub use reap::{Reaped, reap};
 pub use step::{StepEnd, StepResult, Watch};
 
 use crate::engine::{
-    ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, ImageId, ImageInfo, Limits, Network,
-    Object,
+    ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineError, ImageInfo, Limits,
+    Network, Object, Root, SnapshotId,
 };
 
 /// What installing packages needs: package managers change owners and modes, drop to their own users and run
@@ -102,8 +102,8 @@ impl Privileges {
 /// A sandbox to make.
 #[derive(Clone, Debug)]
 pub struct SandboxSpec {
-    /// The image that it starts from.
-    pub image: ImageId,
+    /// What it starts from.
+    pub root: Root,
     /// A part of its name, for people: `debian-12_deb-build`.
     pub name: String,
     /// What it may do.
@@ -165,7 +165,7 @@ async fn create(
         (owner::OWNER_LABEL.to_owned(), Owner::this_process().to_string()),
     ]);
     let spec = ContainerSpec {
-        image: spec.image,
+        root: spec.root,
         name_hint: spec.name,
         labels,
         network: spec.privileges.network(),
@@ -201,24 +201,24 @@ struct Guard {
 impl Guard {
     async fn remove(&mut self) {
         let Some(id) = self.id.take() else { return };
-        remove_container(self.engine.clone(), id).await;
+        remove(self.engine.clone(), Object::Container(id)).await;
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if let (Some(id), Ok(runtime)) = (self.id.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(remove_container(self.engine.clone(), id));
+            runtime.spawn(remove(self.engine.clone(), Object::Container(id)));
         }
     }
 }
 
-async fn remove_container(engine: Arc<dyn Engine>, id: ContainerId) {
+async fn remove(engine: Arc<dyn Engine>, object: Object) {
     for attempt in 1..=REMOVE_TRIES {
-        match engine.remove(&Object::Container(id.clone())).await {
+        match engine.remove(&object).await {
             Ok(()) => return,
             Err(error) if attempt == REMOVE_TRIES => {
-                tracing::warn!("cannot remove container {}: {error}; `packhold clean` will try again", id.0);
+                tracing::warn!("cannot remove {object:?}: {error}; `packhold clean` will try again");
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(300 * u64::from(attempt))).await,
         }
@@ -271,6 +271,49 @@ impl Sandbox {
     /// Makes an image of the container as it is now.
     pub async fn commit(&self, spec: &CommitSpec) -> Result<ImageInfo, SandboxError> {
         Ok(self.engine.commit(&self.id, spec).await?)
+    }
+
+    /// Ends what runs in the sandbox and keeps what it is like, for others to start from. The sandbox is of no use after
+    /// that.
+    pub async fn snapshot(&self) -> Result<Snapshot, SandboxError> {
+        // In a task of its own, so that a caller who is cancelled half-way leaves no snapshot behind.
+        let (engine, id) = (self.engine.clone(), self.id.clone());
+        let made = tokio::spawn(async move {
+            let id = engine.snapshot(&id).await?;
+            Ok::<_, EngineError>(Snapshot { engine, id: Some(id) })
+        });
+        match made.await {
+            Ok(made) => Ok(made?),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+}
+
+/// A state of a sandbox from which others start. It goes with this value, after the sandboxes that were made of it.
+pub struct Snapshot {
+    engine: Arc<dyn Engine>,
+    id: Option<SnapshotId>,
+}
+
+impl Snapshot {
+    /// What sandboxes of it start from.
+    pub fn root(&self) -> Root {
+        Root::Snapshot(self.id.clone().unwrap_or_else(|| SnapshotId(String::new())))
+    }
+
+    /// Removes it. What cannot be removed is left to [`reap()`].
+    pub async fn remove(mut self) {
+        if let Some(id) = self.id.take() {
+            remove(self.engine.clone(), Object::Snapshot(id)).await;
+        }
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if let (Some(id), Ok(runtime)) = (self.id.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(remove(self.engine.clone(), Object::Snapshot(id)));
+        }
     }
 }
 

@@ -12,7 +12,7 @@ fn engine() -> (Fake, Arc<dyn Engine>, SandboxSpec) {
     let fake = Fake::new();
     let image = fake.image("test:latest", &[]);
     let spec = SandboxSpec {
-        image,
+        root: image.into(),
         name: "test".into(),
         privileges: Privileges::Build,
         limits: Limits { memory: 1 << 30, processes: 100, cpus: None },
@@ -197,7 +197,7 @@ async fn only_containers_of_dead_owners_are_reaped() {
     let mut ids = Vec::new();
     for owner in [owner, dead, "another-host boot 1 1".to_owned(), "nonsense".to_owned()] {
         let spec = ContainerSpec {
-            image: spec.image,
+            root: spec.root.clone(),
             name_hint: "test".into(),
             labels: BTreeMap::from([(OWNER_LABEL.to_owned(), owner)]),
             network: Network::None,
@@ -208,6 +208,55 @@ async fn only_containers_of_dead_owners_are_reaped() {
         };
         ids.push(engine.create(&spec).await.unwrap());
     }
-    assert_eq!(reap(engine.as_ref()).await.unwrap(), Reaped { containers: 1 });
+    assert_eq!(reap(engine.as_ref()).await.unwrap(), Reaped { containers: 1, snapshots: 0 });
     assert_eq!(fake.live(), 3);
+}
+
+#[tokio::test]
+async fn snapshots_of_dead_owners_are_reaped_with_those_made_of_them() {
+    let (_, engine, spec) = engine();
+    let owner = Owner::this_process().to_string();
+    let dead = owner.rsplit_once(' ').unwrap().0.to_owned() + " 1";
+    let snapshot = async |root: Root, owner: &str| {
+        let spec = ContainerSpec {
+            root,
+            name_hint: "test".into(),
+            labels: BTreeMap::from([(OWNER_LABEL.to_owned(), owner.to_owned())]),
+            network: Network::None,
+            capabilities: Vec::new(),
+            limits: spec.limits,
+            hostname: "test".into(),
+            init: false,
+        };
+        engine.snapshot(&engine.create(&spec).await.unwrap()).await.unwrap()
+    };
+    let lowest = snapshot(spec.root.clone(), &dead).await;
+    let middle = snapshot(Root::Snapshot(lowest), &dead).await;
+    snapshot(Root::Snapshot(middle), &dead).await;
+    let living = snapshot(spec.root.clone(), &owner).await;
+    assert_eq!(reap(engine.as_ref()).await.unwrap(), Reaped { containers: 0, snapshots: 3 });
+    let left = engine.find(&crate::engine::Query::SnapshotsLabelled(OWNER_LABEL.to_owned())).await.unwrap();
+    assert!(
+        matches!(left.as_slice(), [crate::engine::Found::Snapshot { id, .. }] if *id == living),
+        "{left:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_snapshot_goes_with_its_value_and_not_before_what_is_made_of_it() {
+    let (fake, engine, spec) = engine();
+    let cancel = CancellationToken::new();
+    let snapshot = scope(&engine, spec.clone(), &cancel, async |sandbox| sandbox.snapshot().await.unwrap());
+    let snapshot = snapshot.await.unwrap();
+    assert_eq!(fake.live(), 0);
+    let spec = SandboxSpec { root: snapshot.root(), ..spec };
+    scope(&engine, spec, &cancel, async |_| drop(snapshot)).await.unwrap();
+    let label = crate::engine::Query::SnapshotsLabelled(OWNER_LABEL.to_owned());
+    for _ in 0..100 {
+        if engine.find(&label).await.unwrap().is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the snapshot is still there");
 }

@@ -59,7 +59,7 @@ pub async fn build(
     let target = &plan.section.name;
     let limits = &plan.section.limits;
     let spec = SandboxSpec {
-        image: images.deps.id,
+        root: images.deps.id.into(),
         name: format!("{}-build", target.file_stem()),
         privileges: Privileges::Build,
         limits: container_limits(limits),

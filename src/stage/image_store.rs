@@ -137,7 +137,7 @@ async fn find(shop: &Workshop, wanted: Wanted<'_>) -> Result<Places, Box<dyn Inf
         let found = shop.engine.find(&Query::ImageNamed(tag)).await?;
         let image = found.into_iter().find_map(|found| match found {
             Found::Image(image) => Some(image),
-            Found::Container { .. } => None,
+            Found::Container { .. } | Found::Snapshot { .. } => None,
         });
         in_engine = image.filter(|image| locked.is_none_or(|id| id == image.id));
         if in_engine.is_some() || locked.is_none() {
@@ -354,7 +354,7 @@ fn parse_packages(text: &str) -> Option<Vec<InstalledPackage>> {
 /// A sandbox that installs packages into an image.
 pub(super) fn install_spec(shop: &Workshop, name: &str, image: Digest) -> SandboxSpec {
     SandboxSpec {
-        image,
+        root: image.into(),
         name: name.to_owned(),
         privileges: Privileges::Install,
         limits: container_limits(&StageLimits::default()),

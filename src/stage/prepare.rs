@@ -65,7 +65,7 @@ pub async fn prepare(
 ) -> StageResult<Prepared> {
     ensure_deps_loaded(shop, recorder, builder, images).await?;
     let spec = SandboxSpec {
-        image: images.deps.id,
+        root: images.deps.id.into(),
         name: format!("{}-prepare", builder.name),
         privileges: Privileges::Build,
         limits: container_limits(&stage.limits),

@@ -77,7 +77,7 @@ pub async fn load(engine: &Embedded, archive: Vec<u8>) -> ImageId {
 
 pub fn spec(image: ImageId, network: Network, label: &str) -> ContainerSpec {
     ContainerSpec {
-        image,
+        root: image.into(),
         name_hint: "test".to_owned(),
         labels: BTreeMap::from([(label.to_owned(), "1".to_owned())]),
         network,

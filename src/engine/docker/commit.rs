@@ -5,6 +5,7 @@ use bollard::models::{ContainerConfig, ImageConfig};
 use bollard::query_parameters::CommitContainerOptionsBuilder;
 
 use super::Docker;
+use super::snapshot::SNAPSHOT_LABEL;
 use crate::engine::says::Says;
 use crate::engine::{ByteStream, CommitSpec, ContainerId, EngineError, ImageInfo, Object, Result};
 use crate::model::Digest;
@@ -15,6 +16,19 @@ impl Docker {
         container: &ContainerId,
         spec: &CommitSpec,
     ) -> Result<ImageInfo> {
+        let (made, says) = self.commit_as(container, spec).await?;
+        match self.kind.as_str() {
+            "podman" => Ok(made),
+            _ => self.timeless(made, &says, spec).await,
+        }
+    }
+
+    /// Makes the image as the engine does, and tells what it says of itself.
+    pub(super) async fn commit_as(
+        &self,
+        container: &ContainerId,
+        spec: &CommitSpec,
+    ) -> Result<(ImageInfo, Says)> {
         let action = format!("make the image {}", spec.tag);
         let fail = |error| self.error(action.as_str(), format!("container {}", container.0), error);
         let Some((repo, tag)) = spec.tag.rsplit_once(':') else {
@@ -23,7 +37,11 @@ impl Docker {
         let inspected = self.quick.inspect_container(&container.0, None).await.map_err(fail)?;
         let parent = self.quick.inspect_image(&inspected.image.unwrap_or_default()).await;
         let parent = parent.ok().and_then(|image| image.config).unwrap_or_default();
-        let says = says_like(parent, spec);
+        let mut says = says_like(parent, spec);
+        // What a snapshot below it says of its container.
+        if !spec.labels.contains_key(SNAPSHOT_LABEL) {
+            says.labels.remove(SNAPSHOT_LABEL);
+        }
         let of_container = inspected.config.and_then(|config| config.labels).unwrap_or_default();
         let mut options = CommitContainerOptionsBuilder::new()
             .container(&container.0)
@@ -44,11 +62,7 @@ impl Docker {
             };
         }
         let made = self.patient.commit_container(options.build(), config).await.map_err(fail)?;
-        let made = self.inspect(&made.id).await?;
-        match self.kind.as_str() {
-            "podman" => Ok(made),
-            _ => self.timeless(made, &says, spec).await,
-        }
+        Ok((self.inspect(&made.id).await?, says))
     }
 
     /// The same image without the time and the container of its making. The engine has all its layers, so that an archive

@@ -15,7 +15,9 @@ use futures_util::StreamExt;
 
 use super::Docker;
 use super::error::{Upload, reader, status};
-use crate::engine::{ByteStream, ContainerId, ContainerSpec, EngineError, Found, Network, Object, Result};
+use crate::engine::{
+    ByteStream, ContainerId, ContainerSpec, EngineError, Found, Network, Object, Result, Root,
+};
 
 /// What the first process does: it reaps. `wait` lets the shell collect the orphans it inherits, and a trap end it at
 /// once. A shell and `sleep` are in every distro's smallest image; an init of the engine's is not on every host.
@@ -79,7 +81,7 @@ impl Docker {
     }
 
     async fn make(&self, spec: &ContainerSpec) -> Result<Made> {
-        let action = format!("create a container of {}", spec.image);
+        let action = format!("create a container of the {}", spec.root);
         if spec.init && !self.describe().await?.init {
             let message = format!("this engine cannot run {INIT} as a container's first process");
             return Err(EngineError::Refused { action, message });
@@ -94,14 +96,14 @@ impl Docker {
             .quick
             .create_container(Some(options), self.body(spec))
             .await
-            .map_err(|error| self.error(action.as_str(), format!("image {}", spec.image), error))?;
+            .map_err(|error| self.error(action.as_str(), spec.root.to_string(), error))?;
         let made = Made { docker: self.clone(), id: Some(ContainerId(created.id.clone())) };
         if let Err(error) = self.quick.start_container(&created.id, None).await {
             let id = made.keep();
             // The first error is the one to tell.
             _ = self.remove_container(&id).await;
             return Err(self.error(
-                format!("start a container of {}", spec.image),
+                format!("start a container of the {}", spec.root),
                 format!("container {name}"),
                 error,
             ));
@@ -222,7 +224,10 @@ impl Docker {
             // By this systemd knows where it is: systemd.io/CONTAINER_INTERFACE.
             env: spec.init.then(|| vec!["container=docker".to_owned()]),
             working_dir: Some("/".to_owned()),
-            image: Some(spec.image.to_string()),
+            image: Some(match &spec.root {
+                Root::Image(id) => id.to_string(),
+                Root::Snapshot(id) => id.0.clone(),
+            }),
             labels: Some(spec.labels.clone().into_iter().collect()),
             // An image's own check would run commands beside ours.
             healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }),

@@ -11,7 +11,7 @@ use super::record::{self, Folder, Record};
 use super::request::{Create, Overlay, Report, Request};
 use super::runtime_config::{ETC, Machine, own_network, runtime_config};
 use super::{Embedded, blocking, io_error};
-use crate::engine::{ContainerId, ContainerSpec, EngineError, Found, Network, Result};
+use crate::engine::{ContainerId, ContainerSpec, EngineError, Found, Network, Result, Root};
 use crate::support::fs::is_full;
 
 /// Begins the name of a folder whose container is gone.
@@ -25,7 +25,7 @@ impl Embedded {
             for folder in record::all(&containers)? {
                 // It may go meanwhile.
                 let Ok(record) = folder.record() else { continue };
-                if record.labels.contains_key(&label) {
+                if !folder.is_snapshot() && record.labels.contains_key(&label) {
                     let running = folder.first_process().is_some();
                     let id = ContainerId(folder.id);
                     found.push(Found::Container { id, labels: record.labels, running });
@@ -50,9 +50,12 @@ impl Embedded {
     }
 
     async fn make(&self, spec: &ContainerSpec) -> Result<Made> {
-        let action = format!("create a container of {}", spec.image);
-        if self.store.with_id(&spec.image)?.is_none() {
-            return Err(EngineError::NotFound(format!("image {}", spec.image)));
+        let action = format!("create a container of the {}", spec.root);
+        let missing = || EngineError::NotFound(spec.root.to_string());
+        if let Root::Image(image) = &spec.root
+            && self.store.with_id(image)?.is_none()
+        {
+            return Err(missing());
         }
         if spec.init && cgroup::is_unified() {
             let message = "an init system needs control groups of version 1".to_owned();
@@ -63,6 +66,7 @@ impl Embedded {
         let (engine, wanted) = (self.clone(), spec.clone());
         let made = Made { engine: self.clone(), id: Some(ContainerId(id.clone())) };
         let folder = blocking(action.clone(), move || engine.prepare(id, &wanted)).await?;
+        let folder = folder.ok_or_else(missing)?;
         let request = Request::Create(Create {
             id: folder.id.clone(),
             overlay: self.overlay_of(&folder).await?,
@@ -85,9 +89,16 @@ impl Embedded {
         }
     }
 
-    /// Writes down everything that the container library wants to read.
-    fn prepare(&self, id: String, spec: &ContainerSpec) -> io::Result<Folder> {
-        let folder = Folder::make(&self.containers, id, spec, self.upper.as_deref())?;
+    /// Writes down everything that the container library wants to read. `None` if there is no such snapshot.
+    fn prepare(&self, id: String, spec: &ContainerSpec) -> io::Result<Option<Folder>> {
+        let make = |below| Folder::make(&self.containers, id, below, spec, self.upper.as_deref());
+        let folder = match &spec.root {
+            Root::Image(image) => make((*image, Vec::new()))?,
+            Root::Snapshot(snapshot) => match self.on_snapshot(snapshot, make)? {
+                Some(folder) => folder,
+                None => return Ok(None),
+            },
+        };
         let machine = Machine { unified: cgroup::is_unified(), swap: cgroup::counts_swap() };
         let config = runtime_config(spec, &folder.id, &folder.path, machine);
         fs::write(folder.path.join("config.json"), config.to_string())?;
@@ -98,20 +109,16 @@ impl Embedded {
             // All users of the container read it, whatever mask the user has who started the program.
             fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
         }
-        Ok(folder)
+        Ok(Some(folder))
     }
 
     /// Where the container's file system is. Its layers stay as long as the container's folder does.
     pub(super) async fn overlay_of(&self, folder: &Folder) -> Result<Overlay> {
         let action = format!("look at the container {}", folder.id);
         let record = folder.record().map_err(|error| io_error(action, error))?;
-        let lease = self.lease(folder, &record).await?;
-        Ok(Overlay {
-            lower: lease.lower,
-            upper: record.upper(),
-            work: record.work(),
-            merged: folder.merged(),
-        })
+        let mut lower = self.lease(folder, &record).await?.lower;
+        lower.extend(self.snapshots_of(&record)?);
+        Ok(Overlay { lower, upper: record.upper(), work: record.work(), merged: folder.merged() })
     }
 
     /// The container's folder and record. A container that is being removed is not there any more.
@@ -119,6 +126,7 @@ impl Embedded {
         let missing = || EngineError::NotFound(format!("container {}", container.0));
         let folder = Folder::of(&self.containers, container).ok_or_else(missing)?;
         match folder.record() {
+            Ok(_) if folder.is_snapshot() => Err(missing()),
             Ok(record) => Ok((folder, record)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
             Err(error) => Err(io_error(format!("look at the container {}", container.0), error)),
@@ -127,6 +135,10 @@ impl Embedded {
 
     pub(super) async fn remove_container(&self, id: &ContainerId) -> Result<()> {
         let Some(folder) = Folder::of(&self.containers, id) else { return Ok(()) };
+        // The container that became a snapshot is not there any more.
+        if folder.is_snapshot() {
+            return Ok(());
+        }
         let containers = self.containers.clone();
         blocking(format!("remove the container {}", id.0), move || remove(&folder, &containers)).await
     }
@@ -134,7 +146,7 @@ impl Embedded {
 
 /// Ends and removes a container. Whatever of it is there already or still: another process may be making it, or removing
 /// it, or have died while it did. The record goes last, so that what is left is always found again.
-fn remove(folder: &Folder, containers: &Path) -> io::Result<()> {
+pub(super) fn remove(folder: &Folder, containers: &Path) -> io::Result<()> {
     match folder.set_removed() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         // The container itself may have filled the disk, and has to go all the more.

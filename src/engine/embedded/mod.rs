@@ -58,6 +58,7 @@ mod needs;
 mod record;
 mod request;
 mod runtime_config;
+mod snapshot;
 pub mod store;
 
 use std::io;
@@ -74,7 +75,7 @@ use self::record::{Folder, Record};
 use self::store::{Lease, Registries, Store};
 use super::{
     ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineError, EngineInfo, ExecStatus,
-    Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Sink,
+    Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Sink, SnapshotId,
 };
 use crate::support::fs::is_full;
 
@@ -157,7 +158,9 @@ impl Embedded {
         // What is written while it is read would be half in the image.
         let frozen = Frozen(group.clone());
         blocking(format!("stop the processes of {}", folder.id), move || group.freeze(true)).await?;
-        let made = self.store.commit(&lease, &record.upper(), spec).await;
+        let mut uppers = self.snapshots_of(&record)?;
+        uppers.push(record.upper());
+        let made = self.store.commit_layers(&lease, &uppers, spec).await;
         drop(frozen);
         made
     }
@@ -269,6 +272,7 @@ impl Engine for Embedded {
             Query::ImageNamed(tag) => self.store.named(tag)?,
             Query::ImageWithId(id) => self.store.with_id(id)?,
             Query::ContainersLabelled(label) => return self.find_containers(label).await,
+            Query::SnapshotsLabelled(label) => return self.find_snapshots(label).await,
         };
         Ok(image.into_iter().map(Found::Image).collect())
     }
@@ -309,8 +313,13 @@ impl Engine for Embedded {
         self.commit_container(container, spec).await
     }
 
+    async fn snapshot(&self, container: &ContainerId) -> Result<SnapshotId> {
+        self.make_snapshot(container).await
+    }
+
     async fn remove(&self, object: &Object) -> Result<()> {
         match object {
+            Object::Snapshot(id) => self.remove_snapshot(id).await,
             Object::Container(id) => self.remove_container(id).await,
             Object::ImageTag(tag) => {
                 let (store, tag) = (self.store.clone(), tag.clone());

@@ -14,11 +14,15 @@ use crate::model::Digest;
 const RECORD: &str = "container.json";
 const RUNNING: &str = "running.json";
 const REMOVED: &str = "removed";
+const SNAPSHOT: &str = "snapshot";
 
 /// What a container is, written before anything of it is made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) image: Digest,
+    /// The snapshots between the image and what the container writes, the lowest first.
+    #[serde(default)]
+    pub(super) snapshots: Vec<String>,
     pub(super) labels: BTreeMap<String, String>,
     /// The folder of the overlay's upper and work folders: the container's own, or one on a tmpfs.
     pub(super) changes: PathBuf,
@@ -69,6 +73,7 @@ impl Folder {
     pub(super) fn make(
         containers: &Path,
         id: String,
+        (image, snapshots): (Digest, Vec<String>),
         spec: &ContainerSpec,
         upper: Option<&Path>,
     ) -> io::Result<Self> {
@@ -76,7 +81,8 @@ impl Folder {
         let unfinished = tempfile::Builder::new().prefix(".new-").tempdir_in(containers)?;
         let changes = upper.map_or_else(|| path.join("changes"), |upper| upper.join(&id));
         let record = Record {
-            image: spec.image,
+            image,
+            snapshots,
             labels: spec.labels.clone(),
             changes,
             capabilities: spec.capabilities.clone(),
@@ -95,7 +101,7 @@ impl Folder {
     /// The first process, if it runs.
     pub(super) fn first_process(&self) -> Option<Process> {
         let told: Process = serde_json::from_slice(&fs::read(self.path.join(RUNNING)).ok()?).ok()?;
-        (told.runs() && !self.is_removed()).then_some(told)
+        (told.runs() && !self.is_removed() && !self.is_snapshot()).then_some(told)
     }
 
     /// Writes down which process is the container's first.
@@ -112,6 +118,15 @@ impl Folder {
 
     pub(super) fn is_removed(&self) -> bool {
         !self.path.exists() || self.path.join(REMOVED).exists()
+    }
+
+    /// Says that the container has ended and is a snapshot from now on.
+    pub(super) fn set_snapshot(&self) -> io::Result<()> {
+        fs::write(self.path.join(SNAPSHOT), b"")
+    }
+
+    pub(super) fn is_snapshot(&self) -> bool {
+        self.path.join(SNAPSHOT).exists()
     }
 
     pub(super) fn merged(&self) -> PathBuf {

@@ -156,7 +156,7 @@ mod tests {
 
     fn spec(init: bool, network: Network) -> ContainerSpec {
         ContainerSpec {
-            image: ImageId::of("x"),
+            root: ImageId::of("x").into(),
             name_hint: String::new(),
             labels: BTreeMap::new(),
             network,

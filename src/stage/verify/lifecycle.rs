@@ -17,8 +17,12 @@ pub(super) async fn lifecycle<'a>(
     recorder: &'a mut Recorder,
     checks: &'a mut Vec<Check>,
 ) -> Done {
-    let start =
-        Start { builder: bench.request.builder, image, privileges: Privileges::Offline, name: "lifecycle" };
+    let start = Start {
+        builder: bench.request.builder,
+        root: image.into(),
+        privileges: Privileges::Offline,
+        name: "lifecycle",
+    };
     session(bench, start, recorder, checks, async |session| session.lifecycle(facts).await).await
 }
 

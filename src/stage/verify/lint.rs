@@ -20,7 +20,7 @@ pub(super) async fn lint<'a>(
         checks.push(Check::new(Scenario::Lint, "lint", Outcome::Skipped { why }));
         return Ok(());
     };
-    let start = Start { builder, image: image.id, privileges: Privileges::Offline, name: "lint" };
+    let start = Start { builder, root: image.id.into(), privileges: Privileges::Offline, name: "lint" };
     session(bench, start, recorder, checks, async |session| session.lint(facts).await).await
 }
 

@@ -17,8 +17,12 @@ pub(super) async fn without_docs<'a>(
     recorder: &'a mut Recorder,
     checks: &'a mut Vec<Check>,
 ) -> Done {
-    let start =
-        Start { builder: bench.request.builder, image, privileges: Privileges::Offline, name: "no-docs" };
+    let start = Start {
+        builder: bench.request.builder,
+        root: image.into(),
+        privileges: Privileges::Offline,
+        name: "no-docs",
+    };
     session(bench, start, recorder, checks, async |session| {
         let paths = Session::paths(&facts.new);
         let title = "install the packages without documentation";
@@ -45,7 +49,8 @@ pub(super) async fn on_another<'a>(
         let scenario = Scenario::Image;
         let image =
             images::provided(bench, recorder, &mut own, builder, &from, &facts_here, scenario).await?;
-        let start = Start { builder, image, privileges: Privileges::Offline, name: &builder.name };
+        let start =
+            Start { builder, root: image.into(), privileges: Privileges::Offline, name: &builder.name };
         session(bench, start, recorder, &mut own, async |session| {
             let paths = Session::paths(&facts_here.new);
             let title = "install the packages";

@@ -68,7 +68,7 @@ pub(super) async fn facts<'a>(
     let request = bench.request;
     let start = Start {
         builder: request.builder,
-        image: request.base.id,
+        root: request.base.id.into(),
         privileges: Privileges::Offline,
         name: "verify",
     };

@@ -54,8 +54,12 @@ pub(super) async fn service<'a>(
     recorder: &'a mut Recorder,
     checks: &'a mut Vec<Check>,
 ) -> Done {
-    let start =
-        Start { builder: bench.request.builder, image, privileges: Privileges::Init, name: "service" };
+    let start = Start {
+        builder: bench.request.builder,
+        root: image.into(),
+        privileges: Privileges::Init,
+        name: "service",
+    };
     session(bench, start, recorder, checks, async |session| session.service(facts).await).await
 }
 

@@ -7,10 +7,10 @@ use super::package::{Package, PackageFile};
 use super::state::{Finding, State};
 use super::{Bench, Done, Halt, hint};
 use crate::config::{Builder, StageLimits};
-use crate::engine::Command;
-use crate::model::{Check, Digest, FailReason, Outcome, Scenario, TargetName, Tier};
+use crate::engine::{Command, Root};
+use crate::model::{Check, FailReason, Outcome, Scenario, TargetName, Tier};
 use crate::plan::TargetPlan;
-use crate::sandbox::{Privileges, Sandbox, SandboxSpec, SmallFile, StepEnd, StepResult, scope};
+use crate::sandbox::{Privileges, Sandbox, SandboxSpec, SmallFile, Snapshot, StepEnd, StepResult, scope};
 use crate::stage::environment::{container_limits, put_scripts, script, version_env, watch};
 use crate::stage::streams::written;
 use crate::stage::userland::builder_failed;
@@ -43,7 +43,7 @@ pub(super) struct Session<'a> {
 /// What a sandbox is made of.
 pub(super) struct Start<'a> {
     pub builder: &'a Builder,
-    pub image: Digest,
+    pub root: Root,
     pub privileges: Privileges,
     /// A word for its name.
     pub name: &'a str,
@@ -62,7 +62,7 @@ where
 {
     let stage = recorder.stage();
     let spec = SandboxSpec {
-        image: start.image,
+        root: start.root.clone(),
         name: format!("{}-{}", bench.request.name.file_stem(), start.name),
         privileges: start.privileges,
         limits: container_limits(bench.limits()),
@@ -71,7 +71,10 @@ where
     };
     scope(&bench.shop.engine, spec, &bench.shop.cancel, |sandbox| async move {
         let mut session = Session { bench, builder: start.builder, recorder, sandbox, checks };
-        session.put().await?;
+        // A snapshot of such a sandbox has them.
+        if matches!(start.root, Root::Image(_)) {
+            session.put().await?;
+        }
         work(&mut session).await
     })
     .await
@@ -112,6 +115,13 @@ impl Session<'_> {
             tar.into_inner()?.flush()
         });
         self.sandbox.put(PACKAGES, tar).await.map_err(infra)
+    }
+
+    /// What the system is like now, for other sessions to start from. This one ends.
+    pub async fn snapshot(&mut self) -> Done<Snapshot> {
+        self.recorder.doing("keep the system as it is");
+        let made = self.sandbox.snapshot().await;
+        made.map_err(|error| Halt::Stage(infrastructure(self.recorder.stage(), &error)))
     }
 
     /// A command with the environment of the contract.

@@ -7,6 +7,7 @@ use super::service::Unit;
 use super::session::{Session, Start, names, owned_names, session};
 use super::state::Finding;
 use super::{Bench, Done, Halt};
+use crate::engine::Root;
 use crate::model::{Check, Digest, FailReason, Scenario, Tier};
 use crate::sandbox::Privileges;
 use crate::stage::Recorder;
@@ -42,16 +43,56 @@ pub(super) async fn upgrade<'a>(
     recorder: &'a mut Recorder,
     checks: &'a mut Vec<Check>,
 ) -> Done {
-    let privileges = if with_init { Privileges::Init } else { Privileges::Offline };
-    let start = Start { builder: bench.request.builder, image, privileges, name: "upgrade" };
-    session(bench, start, recorder, checks, async |session| session.upgrade(facts, with_init).await).await
+    let start =
+        |root: Root, privileges| Start { builder: bench.request.builder, root, privileges, name: "upgrade" };
+    if with_init {
+        // A system that runs is not to be had again by its files.
+        let start = start(image.into(), Privileges::Init);
+        return session(bench, start, recorder, checks, async |session| {
+            session.upgrade_under_init(facts).await
+        })
+        .await;
+    }
+    // Once for both: with what belongs to the user, and as it is.
+    let installed = session(
+        bench,
+        start(image.into(), Privileges::Offline),
+        &mut *recorder,
+        &mut *checks,
+        async |session| match session.before(facts).await? {
+            None => Ok(None),
+            Some(made) => Ok(Some((session.snapshot().await?, made))),
+        },
+    )
+    .await?;
+    let Some((old, made)) = installed else { return Ok(()) };
+    let begin = start(old.root(), Privileges::Offline);
+    let work = async |session: &mut Session<'_>| session.upgrade(facts, &made, false).await;
+    let mut done = session(bench, begin, &mut *recorder, &mut *checks, work).await;
+    if done.is_ok() {
+        let begin = start(old.root(), Privileges::Offline);
+        let work = async |session: &mut Session<'_>| session.unchanged_is_updated(facts).await;
+        done = session(bench, begin, recorder, checks, work).await;
+    }
+    old.remove().await;
+    done
 }
 
 impl Session<'_> {
-    async fn upgrade(&mut self, facts: &Facts, with_init: bool) -> Done {
-        if with_init && !self.boot(Scenario::Upgrade).await? {
+    async fn upgrade_under_init(&mut self, facts: &Facts) -> Done {
+        if !self.boot(Scenario::Upgrade).await? {
             return Ok(());
         }
+        let Some(made) = self.before(facts).await? else { return Ok(()) };
+        self.upgrade(facts, &made, true).await?;
+        let title = "install the release before once more";
+        let old = Session::paths(&facts.old);
+        self.change(Scenario::Upgrade, "install", title, &old, FailReason::UpgradeFailed).await?;
+        self.unchanged_is_updated(facts).await
+    }
+
+    /// Installs the release before. Gives the files below /etc that this made; nothing where there is no upgrade.
+    async fn before(&mut self, facts: &Facts) -> Done<Option<BTreeSet<String>>> {
         let check = "the version is above that of the release before";
         match &facts.not_higher {
             None => self.passed(Scenario::Upgrade, check),
@@ -63,17 +104,21 @@ impl Session<'_> {
                 return Err(Halt::Told);
             }
         }
-        let (new, own) = (Session::paths(&facts.new), owned_names(&facts.new));
         let etc: BTreeSet<String> = self.files_below_etc().await?;
         if !self.install_old(facts).await? {
-            return Ok(());
+            return Ok(None);
         }
-        let made: BTreeSet<String> = &self.files_below_etc().await? - &etc;
+        Ok(Some(&self.files_below_etc().await? - &etc))
+    }
+
+    /// From the release before, which is installed, to this one and away again.
+    async fn upgrade(&mut self, facts: &Facts, made: &BTreeSet<String>, with_init: bool) -> Done {
+        let (new, own) = (Session::paths(&facts.new), owned_names(&facts.new));
         let units = if with_init { self.units(facts).await? } else { Vec::new() };
         let running = self.start_old(&units).await?;
         let pids = self.pids(&running).await?;
 
-        let mut edited: Vec<String> = self.editable(&facts.old, &made).await?;
+        let mut edited: Vec<String> = self.editable(&facts.old, made).await?;
         self.edit(&edited).await?;
         let folders = self.data_folders(&facts.old).await?;
         self.shell(WRITE_MARK, MARK, &folders).await?;
@@ -107,8 +152,7 @@ impl Session<'_> {
         }
         self.shell(REMOVE_MARK, MARK, &folders).await?;
         self.change(Scenario::Upgrade, "purge", "purge after the upgrade", &own, FailReason::RemoveFailed)
-            .await?;
-        self.unchanged_is_updated(facts).await
+            .await
     }
 
     /// Installs the release before. It is not what is verified: if that fails there is nothing to upgrade from.
@@ -181,11 +225,9 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Configuration that nobody changed is that of the new release after an upgrade.
+    /// Configuration that nobody changed is that of the new release after an upgrade from the one before, which is installed.
     async fn unchanged_is_updated(&mut self, facts: &Facts) -> Done {
-        let (new, old) = (Session::paths(&facts.new), Session::paths(&facts.old));
-        let title = "install the release before once more";
-        self.change(Scenario::Upgrade, "install", title, &old, FailReason::UpgradeFailed).await?;
+        let new = Session::paths(&facts.new);
         let title = "upgrade it as it is";
         self.change(Scenario::Upgrade, "install", title, &new, FailReason::UpgradeFailed).await?;
         let found = self.conffiles(&facts.new).await?;

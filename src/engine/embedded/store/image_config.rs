@@ -96,8 +96,8 @@ impl ImageConfig {
         }
     }
 
-    /// The configuration of an image that has one layer more. It says what this one says, and nothing of when and where it was made.
-    pub(super) fn with_layer(&self, layer: Digest, spec: &CommitSpec) -> Vec<u8> {
+    /// The configuration of an image that has these layers more. It says what this one says, and nothing of when and where it was made.
+    pub(super) fn with_layers(&self, layers: impl Iterator<Item = Digest>, spec: &CommitSpec) -> Vec<u8> {
         let said = Says {
             cmd: self.cmd.clone(),
             entrypoint: self.entrypoint.clone(),
@@ -106,7 +106,7 @@ impl ImageConfig {
             working_dir: Some(self.working_dir.clone()),
             labels: self.labels.clone(),
         };
-        let layers: Vec<Digest> = self.layers.iter().copied().chain([layer]).collect();
+        let layers: Vec<Digest> = self.layers.iter().copied().chain(layers).collect();
         said.after(spec).as_config(&self.arch, &layers, &spec.comment)
     }
 }

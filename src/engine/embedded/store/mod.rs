@@ -208,12 +208,22 @@ impl Store {
     /// Makes an image of a leased one and of `upper`, the upper folder of an overlay over its layers, which stays as it is.
     /// Nothing may write to it meanwhile; when the future is dropped before all of it was read, no image is made. Owner, mode and time of `upper` itself are not kept. The overlay must have been mounted without `redirect_dir` and `metacopy`.
     pub async fn commit(&self, lease: &Lease, upper: &Path, spec: &CommitSpec) -> Result<ImageInfo> {
-        let (lease, upper, spec) = (lease.clone(), upper.to_owned(), spec.clone());
+        self.commit_layers(lease, &[upper.to_owned()], spec).await
+    }
+
+    /// As [`Store::commit`], of several upper folders, the lowest first: each becomes a layer.
+    pub async fn commit_layers(
+        &self,
+        lease: &Lease,
+        uppers: &[PathBuf],
+        spec: &CommitSpec,
+    ) -> Result<ImageInfo> {
+        let (lease, uppers, spec) = (lease.clone(), uppers.to_owned(), spec.clone());
         let cancelled = CancellationToken::new();
         let _guard = cancelled.clone().drop_guard();
         self.blocking(format!("make the image {}", spec.tag), move |layout| {
             let workspace = Workspace::new(layout)?;
-            commit::commit(layout, &workspace, &lease, &upper, &spec, &cancelled)
+            commit::commit(layout, &workspace, &lease, &uppers, &spec, &cancelled)
         })
         .await
     }
