@@ -55,7 +55,7 @@ async fn ask(
     let limits =
         StageLimits { time: TIME, silence: TIME, output: LONGEST_LIST as u64, ..StageLimits::default() };
     let spec = SandboxSpec {
-        image: from.id,
+        root: from.id.into(),
         name: format!("{}-buildrequires", builder.name),
         privileges: Privileges::Build,
         limits: container_limits(&limits),

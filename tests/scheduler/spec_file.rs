@@ -58,7 +58,7 @@ async fn a_spec_file_is_read_offline_by_an_ordinary_user_in_a_container_without_
     let container = created.iter().find(|spec| spec.name_hint == "debian-rpm-buildrequires").unwrap();
     assert_eq!((container.network, container.capabilities.len(), container.init), (Network::None, 0, false));
     let builder = record.images.iter().find(|image| image.role == ImageRole::Builder).unwrap();
-    assert_eq!(container.image, builder.id);
+    assert_eq!(container.root, builder.id.into());
     let installs = runs("deps.sh", None);
     let command = commands.iter().find(|command| installs(command)).unwrap();
     for name in ["PACKHOLD_PACKAGING", "PACKHOLD_NAME", "PACKHOLD_TARGET"] {
