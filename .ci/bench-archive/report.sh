@@ -22,7 +22,16 @@ report() {
 
 Made by \`make bench-archive\`: Packhold $("$packhold" --version | cut -d ' ' -f 2) (release build), $(restic version | cut -d ' ' -f 1,2), $(skopeo --version),
 zstd $(zstd --version | grep -o 'v[0-9.]*'), Docker $(docker version --format '{{.Server.Version}}'); $(nproc) cores, Linux $(uname -r | cut -d - -f 1). Bytes are sums of file sizes; "disk" is what
-\`du -B1\` says, in which a file of a few bytes costs a block. Times are medians of $(grep -c '^ingest	' "$work/speed.tsv") rounds, measured in turns in one run, and given as ratios only.
+\`du -B1\` says, in which a file of a few bytes costs a block. Times are measured in turns in one run, and given as ratios only.
+END
+    if [ -s "$work/images.tsv" ]; then report_images; fi
+    if [ -s "$work/normalised.tsv" ]; then report_normalised; fi
+    if [ -s "$work/commits.tsv" ]; then report_commits; fi
+    if [ -s "$work/speed.tsv" ]; then report_speed; fi
+}
+
+report_images() {
+    cat <<END
 
 ## Successive rebuilds of a builder image
 
@@ -33,8 +42,10 @@ at a time, and updates come in from the middle on. MiB in all after each.
 |---|---|---|---|---|---|---|---|---|---|---|
 END
     table "$work/images.tsv" '{ printf "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", $1, mib($2), mib($3), mib($4), mib($7), mib($10), mib($13), mib($14), $15, ratio($13, $7), ratio($13, $10) }'
-    if [ -s "$work/normalised.tsv" ]; then
-        cat <<END
+}
+
+report_normalised() {
+    cat <<END
 
 The same made by Packhold's builders, from nothing each time: images and archive are removed before. Ids of the base, builder and deps image, and an
 archive of all of them.
@@ -42,8 +53,10 @@ archive of all of them.
 | rebuild | base | builder | deps | MiB | files |
 |---|---|---|---|---|---|
 END
-        table "$work/normalised.tsv" '{ printf "| %s | %s | %s | %s | %s | %s |\n", $1, substr($2, 8, 12), substr($3, 8, 12), substr($4, 8, 12), mib($5), $7 }'
-    fi
+    table "$work/normalised.tsv" '{ printf "| %s | %s | %s | %s | %s | %s |\n", $1, substr($2, 8, 12), substr($3, 8, 12), substr($4, 8, 12), mib($5), $7 }'
+}
+
+report_commits() {
     cat <<END
 
 ## Commits of the demo agent
@@ -65,11 +78,14 @@ END
         NR == 1 { for (i = 1; i <= NF; i++) start[i] = $i }
         { for (i = 1; i <= NF; i++) was[i] = $i }
         END { art = a; tar = was[3] - start[3]; auto = was[4] - start[4]; max = was[7] - start[7]; ours = was[10] - start[10]; disk = was[11] - start[11]; files = was[12] - start[12]; row("mean of " NR - 1, NR - 1) }'
+}
+
+report_speed() {
     cat <<END
 
 ## Speed
 
-An image of $(stat -c %s "$work/images/1.tar" | awk '{ printf "%.0f", $1 / 1048576 }') MiB; smaller than 1 is quicker than what it is compared with.
+An image of $(stat -c %s "$work/images/1.tar" | awk '{ printf "%.0f", $1 / 1048576 }') MiB; medians of $(grep -c '^ingest	' "$work/speed.tsv") rounds; smaller than 1 is quicker than what it is compared with.
 
 | what | ratio |
 |---|---|
