@@ -10,7 +10,7 @@ pub(in super::super) struct Cut {
 }
 
 /// How many of the largest chunks are looked at together: what is left of them when they are cut is moved once.
-const LOOKED_AT: usize = 4;
+const LOOKED_AT: usize = 2;
 
 /// Cuts what comes in blocks into chunks, as FastCDC does in its form of 2020 (normalised to level 1). Chunks are parts of one buffer.
 pub(super) struct Cutter<I> {
@@ -32,7 +32,8 @@ impl<I: Iterator<Item = Vec<u8>>> Cutter<I> {
             match self.blocks.next() {
                 Some(block) => {
                     if self.buffer.capacity() < self.buffer.len() + block.len() {
-                        self.buffer.reserve(enough.max(block.len()));
+                        // The last block may go beyond what is enough.
+                        self.buffer.reserve(enough + block.len() - self.buffer.len());
                     }
                     self.buffer.extend_from_slice(&block);
                 }
