@@ -1,13 +1,14 @@
 //! The control groups of a container: one group of the same name in every hierarchy, cgroup v1, v2 and both at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// The group below which all of this program's are.
 const PARENT: &str = "packhold";
@@ -224,33 +225,68 @@ impl Group {
     pub(super) fn kill(&self) -> io::Result<()> {
         self.kill_some(false)?;
         let start = Instant::now();
-        while start.elapsed() < NOTICES && !self.processes(true)?.is_empty() {
-            std::thread::sleep(Duration::from_millis(1));
+        while let Some(left) = NOTICES.checked_sub(start.elapsed()) {
+            let helpers = self.held(true)?;
+            if helpers.is_empty() {
+                return Ok(());
+            }
+            wait_for_all(helpers.values(), left)?;
         }
         self.kill_some(true)
     }
 
     fn kill_some(&self, all: bool) -> io::Result<()> {
         let start = Instant::now();
-        let mut pause = Duration::from_micros(200);
+        let mut pause = Duration::from_millis(5);
         loop {
             // Somebody may be making an image of it; with cgroup v1 what is frozen does not end.
             self.freeze(false)?;
-            let pids = self.processes(all)?;
-            if pids.is_empty() {
+            self.kill_whole_groups(all);
+            let held = self.held(all)?;
+            if held.is_empty() && self.processes(all)?.is_empty() {
                 return Ok(());
             }
-            for pid in &pids {
+            for process in held.values() {
                 // It may have ended meanwhile.
-                _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+                _ = pidfd_send_signal(process, Signal::KILL);
             }
             if start.elapsed() > ENDS {
-                let message = format!("{} killed processes do not end", pids.len());
+                let message = format!("{} killed processes do not end", held.len());
                 return Err(io::Error::new(io::ErrorKind::TimedOut, message));
             }
-            std::thread::sleep(pause);
+            match held.is_empty() {
+                // They are ending, and not to be held any more.
+                true => std::thread::sleep(Duration::from_micros(200)),
+                false => wait_for_all(held.values(), pause)?,
+            }
             pause = (pause * 2).min(Duration::from_millis(50));
         }
+    }
+
+    /// The kernel kills all that is in a group and below it at once (cgroup-v2.rst, `cgroup.kill`; since Linux 5.14), without
+    /// looking at numbers of processes. Where it cannot, they are killed one by one.
+    fn kill_whole_groups(&self, all: bool) {
+        if !is_unified() {
+            return;
+        }
+        let own = self.hierarchies.iter().filter(|each| each.unified).map(|each| each.root.join(&self.name));
+        let helpers = self.for_helpers().filter(|_| all);
+        for folder in own.chain(helpers) {
+            _ = fs::write(folder.join("cgroup.kill"), "1");
+        }
+    }
+
+    /// The processes as [`Group::processes`] gives them, each held by a file that stands for no other. A number that was given
+    /// to another process between the listing and the holding is not among them: that process is in no group of these.
+    fn held(&self, all: bool) -> io::Result<BTreeMap<i32, OwnedFd>> {
+        let hold =
+            |number: i32| Some((number, pidfd_open(Pid::from_raw(number)?, PidfdFlags::empty()).ok()?));
+        let mut held: BTreeMap<i32, OwnedFd> = self.processes(all)?.into_iter().filter_map(hold).collect();
+        if !held.is_empty() {
+            let still = self.processes(all)?;
+            held.retain(|number, _| still.contains(number));
+        }
+        Ok(held)
     }
 
     /// Stops all processes of the groups where they are, or lets them go on.
@@ -310,6 +346,21 @@ impl Group {
         }
         counters
     }
+}
+
+/// Waits until all of these processes have ended, but no longer than `time`.
+fn wait_for_all<'a>(held: impl Iterator<Item = &'a OwnedFd>, time: Duration) -> io::Result<()> {
+    let end = Instant::now() + time;
+    for process in held {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&left)) {
+            Ok(0) => break,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// These folders of groups and those that a container made below them, the deepest first. Those that are gone are left
