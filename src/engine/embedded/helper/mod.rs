@@ -7,6 +7,7 @@ mod create;
 mod entered;
 mod exec;
 mod files;
+mod inherited;
 mod overlay;
 mod program;
 mod seccomp;
@@ -16,7 +17,6 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::setgroups;
 
@@ -26,11 +26,6 @@ pub(super) use files::FOUND;
 use super::launch::HELPER_COMMAND;
 use super::request::{Report, Request};
 use crate::support::fs::is_full;
-
-/// Soft and hard limits of every process in a container, as systemd gives them to a service: programs that loop over all
-/// possible files stay fast, and no core dumps.
-const LIMITS: [(Resource, u64, u64); 2] =
-    [(Resource::RLIMIT_CORE, 0, 0), (Resource::RLIMIT_NOFILE, 1024, 4096)];
 
 /// Does what a helper process has to do, where the command line says that this is one; otherwise nothing, at once. To be
 /// called before anything has started a thread.
@@ -76,9 +71,7 @@ fn serve() -> Result<Report, Stop> {
     // Nothing of the user who started the program is for a container: groups, limits, the mask of modes.
     setgroups(&[]).trying("give up the groups of the user")?;
     umask(Mode::from_bits_truncate(0o022));
-    for (resource, soft, hard) in LIMITS {
-        setrlimit(resource, soft, hard).trying("set the limits of a process")?;
-    }
+    inherited::reset()?;
     let mut input = io::stdin().lock();
     let mut line = Vec::new();
     input.read_until(b'\n', &mut line).trying("read the request")?;
