@@ -1,59 +1,105 @@
+use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 use nix::unistd::chdir;
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount,
+};
 
 use super::{Stop, Trying};
 use crate::engine::embedded::request::Overlay;
 
-/// No device node works that an image brings or a container makes; nothing is written by one layer into another; and
-/// nothing is forced onto the disk: a container does not outlive its machine.
-const OPTIONS: &str = "index=off,redirect_dir=off,metacopy=off";
+/// Nothing is written by one layer into another, and no layer is more than it seems.
+const OPTIONS: [(&str, &str); 3] = [("index", "off"), ("redirect_dir", "off"), ("metacopy", "off")];
 
-/// Mounts a container's file system at its place. To be called in a mount namespace of its own.
+/// Mounts a container's file system at its place. No device node works that an image brings or a container makes. Nothing is
+/// forced onto the disk: a container does not outlive its machine. To be called in a mount namespace of its own.
 pub(super) fn mount_for_writing(overlay: &Overlay) -> Result<(), Stop> {
-    let (folder, lower) = relative(&overlay.lower);
-    let data = format!(
-        "lowerdir={},upperdir={},workdir={},{OPTIONS},volatile",
-        lower_option(&lower),
-        escape(&overlay.upper),
-        escape(&overlay.work)
-    );
-    mount_in(&folder, &overlay.merged, &data, MsFlags::MS_NODEV)
+    let mut layers = overlay.lower.clone();
+    layers.reverse();
+    mount_layers(&layers, Some((&overlay.upper, &overlay.work)), &overlay.merged)
 }
 
 /// The same, to look at: for a container that has stopped.
 pub(super) fn mount_for_reading(overlay: &Overlay) -> Result<(), Stop> {
-    let mut lower = overlay.lower.clone();
-    lower.push(overlay.upper.clone());
-    let (folder, lower) = relative(&lower);
-    let data = format!("lowerdir={},redirect_dir=off,metacopy=off", lower_option(&lower));
-    mount_in(&folder, &overlay.merged, &data, MsFlags::MS_NODEV | MsFlags::MS_RDONLY)
+    let mut layers = overlay.lower.clone();
+    layers.push(overlay.upper.clone());
+    layers.reverse();
+    mount_layers(&layers, None, &overlay.merged)
 }
 
-fn mount_in(folder: &Path, place: &Path, data: &str, flags: MsFlags) -> Result<(), Stop> {
-    chdir(folder).trying(format!("enter {}", folder.display()))?;
-    let mounted = mount(Some("overlay"), place, Some("overlay"), flags, Some(data));
-    chdir("/").trying("leave the folder of the layers")?;
+/// Mounts layers, the uppermost first, for writing into the first folder of `writable`, or for reading. A mount table of one page
+/// takes some fifty of them; so they are named one by one, where the kernel can do that (Linux 6.8), or by short links.
+fn mount_layers(layers: &[PathBuf], writable: Option<(&Path, &Path)>, place: &Path) -> Result<(), Stop> {
+    let mounted = match mount_one_by_one(layers, writable, place) {
+        // It knows no such option, or not even such calls, or a filter of system calls forbids them.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::PERM) => mount_by_links(layers, writable, place),
+        mounted => mounted.map_err(io::Error::from),
+    };
     mounted.trying("mount the layers of the image with overlayfs")
 }
 
-/// The folder that all have in common, and their paths from there: the kernel takes one page of options.
-fn relative(lower: &[PathBuf]) -> (PathBuf, Vec<PathBuf>) {
-    let mut common = lower.first().and_then(|path| path.parent()).unwrap_or(Path::new("/")).to_owned();
-    while !lower.iter().all(|path| path.starts_with(&common) && *path != common) {
-        if !common.pop() {
-            break;
+fn mount_one_by_one(
+    layers: &[PathBuf],
+    writable: Option<(&Path, &Path)>,
+    place: &Path,
+) -> rustix::io::Result<()> {
+    let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&overlay, "source", "overlay")?;
+    for layer in layers {
+        fsconfig_set_string(&overlay, "lowerdir+", layer)?;
+    }
+    for (name, value) in OPTIONS {
+        if writable.is_some() || name != "index" {
+            fsconfig_set_string(&overlay, name, value)?;
         }
     }
-    let paths = lower.iter().map(|path| path.strip_prefix(&common).unwrap_or(path).to_owned()).collect();
-    (common, paths)
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
+    match writable {
+        Some((upper, work)) => {
+            // These two are unescaped by the kernel, other than layers that are named one by one.
+            fsconfig_set_string(&overlay, "upperdir", escape(upper))?;
+            fsconfig_set_string(&overlay, "workdir", escape(work))?;
+            fsconfig_set_flag(&overlay, "volatile")?;
+        }
+        None => attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY,
+    }
+    fsconfig_create(&overlay)?;
+    let mounted = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    move_mount(&mounted, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-/// The lowest last, as overlayfs wants it.
-fn lower_option(lower: &[PathBuf]) -> String {
-    let paths: Vec<String> = lower.iter().rev().map(|path| escape(path)).collect();
-    paths.join(":")
+/// With links of a few bytes to the layers, in a folder that is gone when the layers are mounted.
+fn mount_by_links(layers: &[PathBuf], writable: Option<(&Path, &Path)>, place: &Path) -> io::Result<()> {
+    // In the place itself, which is covered as soon as it is mounted on; a file system of its own leaves nothing there.
+    mount(Some("tmpfs"), place, Some("tmpfs"), MsFlags::empty(), Some("mode=700"))?;
+    chdir(place)?;
+    let mut names = Vec::new();
+    for (number, layer) in layers.iter().enumerate() {
+        symlink(layer, number.to_string())?;
+        names.push(number.to_string());
+    }
+    let mut data = format!("lowerdir={}", names.join(":"));
+    for (name, value) in OPTIONS {
+        if writable.is_some() || name != "index" {
+            data.push_str(&format!(",{name}={value}"));
+        }
+    }
+    let mut flags = MsFlags::MS_NODEV;
+    match writable {
+        Some((upper, work)) => {
+            data.push_str(&format!(",upperdir={},workdir={},volatile", escape(upper), escape(work)));
+        }
+        None => flags |= MsFlags::MS_RDONLY,
+    }
+    let mounted = mount(Some("overlay"), ".", Some("overlay"), flags, Some(data.as_str()));
+    chdir("/")?;
+    Ok(mounted?)
 }
 
 /// Escapes what means something in options of overlayfs.
@@ -72,13 +118,55 @@ fn escape(path: &Path) -> String {
 mod tests {
     use super::*;
 
+    /// Mounts 120 layers in a mount namespace of its own, and tells what is seen, and what was written.
+    fn seen(
+        mount_layers: fn(&[PathBuf], Option<(&Path, &Path)>, &Path) -> Result<(), String>,
+    ) -> (usize, String, bool) {
+        let place = tempfile::tempdir().expect("a folder");
+        let top = place.path().to_owned();
+        let work = move || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)
+                .expect("a namespace; this test needs root");
+            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+                .expect("mounts of its own");
+            let folder = |name: &str| {
+                let path = top.join(name);
+                std::fs::create_dir_all(&path).expect("a folder");
+                path
+            };
+            let long = "l".repeat(60);
+            let layer = |number: usize| {
+                let path = folder(&format!("{long}-{number:03}"));
+                std::fs::write(path.join(format!("of-{number}")), "x").expect("a file");
+                std::fs::write(path.join("all"), number.to_string()).expect("a file");
+                path
+            };
+            let layers: Vec<PathBuf> = (0..120).map(layer).collect();
+            let (upper, work, merged) = (folder("upper, 1:2"), folder("work"), folder("merged"));
+            mount_layers(&layers, Some((&upper, &work)), &merged).expect("they are mounted");
+            let all = std::fs::read_to_string(merged.join("all")).expect("a file");
+            let names = std::fs::read_dir(&merged).expect("the layers").count();
+            std::fs::write(merged.join("new"), "x").expect("it can be written to");
+            let new = upper.join("new").exists();
+            let again = folder("again");
+            mount_layers(&layers, None, &again).expect("they are mounted to be read");
+            assert!(std::fs::write(again.join("new"), "x").is_err(), "it can be written to");
+            (names, all, new)
+        };
+        std::thread::spawn(work).join().expect("a thread")
+    }
+
     #[test]
-    fn layers_are_named_shortly_and_the_lowest_last() {
-        let paths = ["/e/layers/a", "/e/layers/b", "/e/x/c"].map(PathBuf::from);
-        let (folder, lower) = relative(&paths);
-        assert_eq!((folder, lower_option(&lower).as_str()), (PathBuf::from("/e"), "x/c:layers/b:layers/a"));
-        let (folder, lower) = relative(&paths[..1]);
-        assert_eq!((folder, lower_option(&lower).as_str()), (PathBuf::from("/e/layers"), "a"));
+    fn a_hundred_and_twenty_layers_are_mounted_the_first_on_top() {
+        // Where this kernel can: both ways to the same end.
+        let seen_by_mount = seen(|layers, writable, place| {
+            mount_layers(layers, writable, place).map_err(|_| "not mounted".to_owned())
+        });
+        let seen_by_links = seen(|layers, writable, place| {
+            mount_by_links(layers, writable, place).map_err(|error| error.to_string())
+        });
+        assert_eq!(seen_by_mount, (121, "0".to_owned(), true));
+        assert_eq!(seen_by_links, seen_by_mount);
     }
 
     #[test]
