@@ -316,3 +316,191 @@ async fn an_output_that_nobody_reads_stops_the_command() {
     assert_eq!(INSTALLER.len(), spec.capabilities.len());
     remove(&engine, container).await;
 }
+
+/// A small file system in memory, until it is dropped.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn mount(place: &Path) -> Self {
+        std::fs::create_dir(place).expect("a folder");
+        let options = "size=40m,nr_inodes=4000,mode=700";
+        let mount =
+            process::Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(place).status();
+        assert!(mount.expect("mount(8)").success(), "this test needs root");
+        Self(place.to_owned())
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        _ = process::Command::new("umount").arg("-l").arg(&self.0).status();
+        _ = self.0.parent().map(std::fs::remove_dir_all);
+    }
+}
+
+/// Takes all bytes and all inodes; gives the folder that holds them.
+fn fill(place: &Path) -> std::path::PathBuf {
+    let folder = place.join("fill");
+    std::fs::create_dir(&folder).expect("a folder");
+    _ = std::fs::write(folder.join("bytes"), vec![0; 41 << 20]);
+    let full = |number| std::fs::create_dir(folder.join(format!("{number}"))).is_err();
+    assert!((0..5000).any(full), "it is not full");
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_keeps_nothing_from_being_removed() {
+    // Unmounted last.
+    let _small;
+    let place = Place::new();
+    _small = Small::mount(&place.path().join("engine"));
+    let engine = open(place.path());
+    let image = load(&engine, busybox::busybox_image()).await;
+    let container = engine.create(&spec(image, Network::None, LABEL)).await.expect("a container");
+    let ids = ids(&engine).await;
+    let script = ": > /tmp/big; mkdir /tmp/x; cat /dev/zero > /tmp/big; cd /tmp/x; seq 1 5000 | xargs mkdir";
+    let printed = shell(&engine, &container, script).await;
+    assert!(printed.contains("No space left"), "{printed}");
+    assert!(std::fs::create_dir(place.path().join("engine/x")).is_err(), "the disk is not full");
+    // Another process comes later and cleans up.
+    let later = open(place.path());
+    remove(&later, container).await;
+    let mut left = left_behind(place.path(), &ids);
+    // The small disk itself.
+    left.retain(|line| !line.contains("nr_inodes=4000"));
+    assert_eq!(left, [""; 0]);
+
+    let filling = fill(&place.path().join("engine"));
+    later.remove(&Object::ImageTag("test:image".to_owned())).await.expect("the tag goes");
+    let layers =
+        || std::fs::read_dir(place.path().join("engine/images/layers/sha256")).expect("layers").count();
+    assert_eq!(layers(), 0, "the layers of the image stay");
+    let waiting = std::fs::read_dir(place.path().join("engine/images/tmp")).expect("a folder").count();
+    assert_eq!(waiting, 0);
+    std::fs::remove_dir_all(filling).expect("space");
+    let image = load(&later, busybox::busybox_image()).await;
+    let container = later.create(&spec(image, Network::None, LABEL)).await.expect("a container");
+    remove(&later, container).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_has_lost_its_record_goes() {
+    let place = Place::new();
+    let memory = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+    std::fs::set_permissions(memory.path(), std::fs::Permissions::from_mode(0o700)).expect("a mode");
+    let settings = Settings {
+        folder: place.path().join("engine"),
+        helper: env!("CARGO_BIN_EXE_packhold").into(),
+        upper: Some(memory.path().to_owned()),
+        registries: Default::default(),
+    };
+    let engine = Embedded::open(&settings).expect("the engine opens");
+    let image = load(&engine, busybox::busybox_image()).await;
+    for content in ["", "{\"image\": ", "[]"] {
+        let container = engine.create(&spec(image, Network::None, LABEL)).await.expect("a container");
+        let ids = ids(&engine).await;
+        let record = place.path().join("engine/containers").join(&container.0).join("container.json");
+        std::fs::write(&record, content).expect("the record is lost");
+        Embedded::open(&settings).expect("the engine opens");
+        assert_eq!(left_behind(place.path(), &ids), [""; 0], "{content:?}");
+        assert_eq!(std::fs::read_dir(memory.path()).expect("a folder").count(), 0, "{content:?}");
+        // Whoever made it finds no more than that it is gone.
+        remove(&engine, container).await;
+    }
+}
+
+/// Soft and hard limits by the names that proc_pid_limits(5) gives them.
+fn limits(text: &str) -> BTreeMap<String, (u64, u64)> {
+    let number = |word: &str| word.parse().unwrap_or(u64::MAX);
+    // Columns of 26, 21 and 21 characters.
+    let line = |line: &str| {
+        let numbers = (number(line.get(26..47)?.trim()), number(line.get(47..68)?.trim()));
+        Some((line.get(..26)?.trim().to_owned(), numbers))
+    };
+    text.lines().skip(1).filter_map(line).collect()
+}
+
+/// Gives every thread of this process a nice value.
+fn nice(value: i32) {
+    for thread in std::fs::read_dir("/proc/self/task").expect("threads") {
+        let name = thread.expect("a thread").file_name();
+        let number =
+            name.to_str().and_then(|name| name.parse().ok()).and_then(rustix::process::Pid::from_raw);
+        rustix::process::setpriority_process(number, value).expect("a nice value; this test needs root");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_user_has_set_for_processes_is_not_a_containers() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let place = Place::new();
+    let engine = open(place.path());
+    let image = load(&engine, busybox::busybox_image()).await;
+    // The soft ones: without a privilege no process gets its hard limit back.
+    for (resource, value) in [
+        (Resource::Nproc, 5000),
+        (Resource::Stack, 1 << 20),
+        (Resource::Fsize, 1 << 30),
+        (Resource::Nofile, 512),
+    ] {
+        let Rlimit { maximum, .. } = getrlimit(resource);
+        setrlimit(resource, Rlimit { current: Some(value), maximum }).expect("a limit");
+    }
+    std::fs::write("/proc/self/oom_score_adj", "321").expect("a score");
+    nice(-3);
+    let container = engine.create(&spec(image, Network::None, LABEL)).await.expect("a container");
+    let told = limits(&shell(&engine, &container, "cat /proc/self/limits").await);
+    let own = limits(&std::fs::read_to_string("/proc/self/limits").expect("limits"));
+    let all = u64::MAX;
+    for (name, soft, hard) in [
+        ("Max cpu time", all, all),
+        ("Max file size", all, all),
+        ("Max data size", all, all),
+        ("Max stack size", 8 << 20, all),
+        ("Max core file size", 0, 0),
+        ("Max resident set", all, all),
+        ("Max processes", all, all),
+        ("Max open files", 1024, 4096),
+        ("Max locked memory", 8 << 20, 8 << 20),
+        ("Max address space", all, all),
+        ("Max file locks", all, all),
+        ("Max pending signals", 16_384, 16_384),
+        ("Max msgqueue size", 819_200, 819_200),
+        ("Max nice priority", 0, 0),
+        ("Max realtime priority", 0, 0),
+        ("Max realtime timeout", all, all),
+    ] {
+        let (_, most) = own[name];
+        assert_eq!(told[name], (soft.min(most), hard.min(most)), "{name}");
+    }
+    assert_eq!(told.len(), 16, "{told:?}");
+    let others = "cat /proc/self/oom_score_adj /proc/1/oom_score_adj; cut -d' ' -f19 /proc/self/stat";
+    assert_eq!(shell(&engine, &container, others).await, "0\n0\n0\n");
+    // What makes room for others stays.
+    nice(4);
+    // The next helper may have been started before.
+    shell(&engine, &container, "true").await;
+    assert_eq!(shell(&engine, &container, "cut -d' ' -f19 /proc/self/stat").await, "4\n");
+    remove(&engine, container).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_of_a_hundred_and_twenty_layers_runs() {
+    let place = Place::new();
+    let engine = open(place.path());
+    let mut layers = vec![busybox::busybox_layer()];
+    for number in 1..120 {
+        let mut layer = tar::Builder::new(Vec::new());
+        let kind = tar::EntryType::Regular;
+        busybox::append(&mut layer, &format!("tmp/of-{number}"), kind, 0o644, b"x", None);
+        busybox::append(&mut layer, "tmp/last", kind, 0o644, number.to_string().as_bytes(), None);
+        layers.push(layer.into_inner().expect("a tar in memory"));
+    }
+    let image = load(&engine, busybox::archive_of(&layers)).await;
+    let container = engine.create(&spec(image, Network::None, LABEL)).await.expect("a container");
+    assert_eq!(shell(&engine, &container, "ls /tmp/of-* | wc -l; cat /tmp/last").await, "119\n119");
+    shell(&engine, &container, "rm /tmp/last; kill 1; sleep 5").await;
+    assert!(engine.get(&container, "/tmp/last").await.is_err());
+    assert!(engine.get(&container, "/tmp/of-7").await.is_ok());
+    remove(&engine, container).await;
+}

@@ -9,6 +9,11 @@ use serde_json::json;
 /// A `docker save` archive of a small Linux userland: Debian's static busybox with all its applets. Made here from one
 /// file, so that no test needs a registry or a mirror.
 pub fn busybox_image() -> Vec<u8> {
+    archive(busybox_layer())
+}
+
+/// The tar of its layer.
+pub fn busybox_layer() -> Vec<u8> {
     let busybox = std::fs::read("/bin/busybox")
         .expect("/bin/busybox makes the tests' image: install Debian's package busybox-static");
     let mut layer = tar::Builder::new(Vec::new());
@@ -36,11 +41,18 @@ pub fn busybox_image() -> Vec<u8> {
     for applet in applets() {
         append(&mut layer, &format!("bin/{applet}"), tar::EntryType::Symlink, 0o777, b"", Some("busybox"));
     }
-    archive(layer.into_inner().expect("a tar in memory"))
+    layer.into_inner().expect("a tar in memory")
 }
 
 /// A `docker save` archive of one layer.
 pub fn archive(layer: Vec<u8>) -> Vec<u8> {
+    archive_of(&[layer])
+}
+
+/// A `docker save` archive of these layers, the lowest first.
+pub fn archive_of(layers: &[Vec<u8>]) -> Vec<u8> {
+    let digests: Vec<String> = layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
+    let names: Vec<String> = (0..layers.len()).map(|number| format!("layer-{number}.tar")).collect();
     let config = json!({
         "architecture": match std::env::consts::ARCH { "x86_64" => "amd64", "aarch64" => "arm64", other => other },
         "os": "linux",
@@ -50,14 +62,16 @@ pub fn archive(layer: Vec<u8>) -> Vec<u8> {
             "Cmd": ["/bin/sh"],
             "Labels": {"org.opencontainers.image.title": "busybox"},
         },
-        "rootfs": {"type": "layers", "diff_ids": [Digest::of(&layer).to_string()]},
+        "rootfs": {"type": "layers", "diff_ids": digests},
         "history": [{"created": "2001-09-09T01:46:40Z", "created_by": "test"}],
     })
     .to_string();
     let config_name = format!("{}.json", Digest::of(&config).hex());
-    let manifest = json!([{"Config": config_name, "RepoTags": null, "Layers": ["layer.tar"]}]).to_string();
+    let manifest = json!([{"Config": config_name, "RepoTags": null, "Layers": names}]).to_string();
     let mut archive = tar::Builder::new(Vec::new());
-    append(&mut archive, "layer.tar", tar::EntryType::Regular, 0o644, &layer, None);
+    for (name, layer) in names.iter().zip(layers) {
+        append(&mut archive, name, tar::EntryType::Regular, 0o644, layer, None);
+    }
     append(&mut archive, &config_name, tar::EntryType::Regular, 0o644, config.as_bytes(), None);
     append(&mut archive, "manifest.json", tar::EntryType::Regular, 0o644, manifest.as_bytes(), None);
     archive.into_inner().expect("a tar in memory")
@@ -70,7 +84,7 @@ fn applets() -> Vec<String> {
     names.lines().filter(|name| *name != "busybox").map(str::to_owned).collect()
 }
 
-fn append(
+pub fn append(
     tar: &mut tar::Builder<Vec<u8>>,
     path: &str,
     kind: tar::EntryType,

@@ -139,14 +139,18 @@ impl Embedded {
         if folder.is_snapshot() {
             return Ok(());
         }
-        let containers = self.containers.clone();
-        blocking(format!("remove the container {}", id.0), move || remove(&folder, &containers)).await
+        let (containers, upper) = (self.containers.clone(), self.upper.clone());
+        blocking(format!("remove the container {}", id.0), move || {
+            remove(&folder, &containers, upper.as_deref())
+        })
+        .await
     }
 }
 
 /// Ends and removes a container. Whatever of it is there already or still: another process may be making it, or removing
 /// it, or have died while it did. The record goes last, so that what is left is always found again.
-pub(super) fn remove(folder: &Folder, containers: &Path) -> io::Result<()> {
+/// `upper` is where the engine keeps what containers write, if that is elsewhere.
+pub(super) fn remove(folder: &Folder, containers: &Path, upper: Option<&Path>) -> io::Result<()> {
     match folder.set_removed() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         // The container itself may have filled the disk, and has to go all the more.
@@ -163,12 +167,19 @@ pub(super) fn remove(folder: &Folder, containers: &Path) -> io::Result<()> {
     rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
     group.kill()?;
     group.remove()?;
-    let record = match folder.record() {
+    match folder.record() {
+        Ok(record) => discard(&record.changes)?,
         // Somebody else has removed it while this process waited.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        record => record?,
-    };
-    discard(&record.changes)?;
+        Err(_) if !folder.path.exists() => return Ok(()),
+        Err(error) if !record::is_lost(&error) => return Err(error),
+        // Lost with the power, or with the disk. What the container wrote is in its folder, or where it would be today.
+        Err(error) => {
+            tracing::warn!(%error, container = folder.id, "a container without a record goes");
+            if let Some(upper) = upper {
+                discard(&upper.join(&folder.id))?;
+            }
+        }
+    }
     let gone = containers.join(format!("{GONE}{}", folder.id));
     fs::rename(&folder.path, &gone)?;
     discard(&gone)

@@ -71,6 +71,7 @@ pub use launch::HELPER_COMMAND;
 pub use needs::missing;
 
 use self::cgroup::Group;
+use self::containers::GONE;
 use self::record::{Folder, Record};
 use self::store::{Lease, Registries, Store};
 use super::{
@@ -127,7 +128,7 @@ impl Embedded {
             make_or_find_private(upper).map_err(fail)?;
         }
         // A disk that is full must not keep anybody from removing what fills it.
-        if let Err(error) = sweep(&containers) {
+        if let Err(error) = sweep(&containers, settings.upper.as_deref()) {
             tracing::warn!(%error, "what dead processes left of containers stays for now");
         }
         let store =
@@ -200,7 +201,7 @@ fn make_or_find_private(folder: &Path) -> io::Result<()> {
 }
 
 /// Removes what processes that were killed have left in the folder of containers without being a container.
-fn sweep(containers: &Path) -> io::Result<()> {
+fn sweep(containers: &Path, upper: Option<&Path>) -> io::Result<()> {
     for entry in std::fs::read_dir(containers)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -209,11 +210,21 @@ fn sweep(containers: &Path) -> io::Result<()> {
             let changed = entry.metadata().and_then(|found| found.modified());
             changed.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > UNFINISHED))
         };
-        if name.starts_with(containers::GONE) || name.starts_with('.') && old() {
+        if name.starts_with(GONE) || name.starts_with('.') && old() {
             // Another process may be at it.
             if let Err(error) = discard::discard(&entry.path()) {
                 tracing::warn!(%error, "the remains of a container stay behind");
             }
+        }
+    }
+    // A folder has its record when it gets its name, and nobody writes it again: one that cannot be read tells of a machine that
+    // stopped, and of nobody who could ask for the container.
+    for folder in record::all(containers)? {
+        if folder.record().is_err_and(|error| record::is_lost(&error))
+            && folder.path.exists()
+            && let Err(error) = containers::remove(&folder, containers, upper)
+        {
+            tracing::warn!(%error, container = folder.id, "a container without a record stays behind");
         }
     }
     Ok(())

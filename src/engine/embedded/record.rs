@@ -144,6 +144,12 @@ impl Record {
     }
 }
 
+/// Whether an error of [`Folder::record`] says that there is none, or nothing that could be read another time.
+pub(super) fn is_lost(error: &io::Error) -> bool {
+    use io::ErrorKind as E;
+    matches!(error.kind(), E::NotFound | E::InvalidData | E::UnexpectedEof)
+}
+
 /// All containers in `containers`. One whose record cannot be read is there without labels.
 pub(super) fn all(containers: &Path) -> io::Result<Vec<Folder>> {
     let mut found = Vec::new();

@@ -88,7 +88,9 @@ impl Embedded {
             };
             match record::all(&engine.containers).map_err(fail)?.iter().find_map(uses) {
                 Some(user) => Err(EngineError::Refused { action, message: format!("{user} is made of it") }),
-                None => containers::remove(&folder, &engine.containers).map_err(fail),
+                None => {
+                    containers::remove(&folder, &engine.containers, engine.upper.as_deref()).map_err(fail)
+                }
             }
         })
         .await

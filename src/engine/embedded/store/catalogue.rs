@@ -12,6 +12,7 @@ use super::error::{Result, StoreError};
 use super::feed::Staged;
 use super::image_config::ImageConfig;
 use super::layout::{Layout, StoreLock};
+use super::trash::Trash;
 use super::workspace::{self, Workspace};
 use super::written;
 use crate::engine::ImageInfo;
@@ -59,12 +60,14 @@ pub(super) fn normalise(tag: &str) -> String {
 pub(super) fn publish(layout: &Layout, workspace: &Workspace, image: NewImage<'_>) -> Result<ImageInfo> {
     let id = Digest::of(image.config);
     let config = ImageConfig::read(image.config, "the image's configuration")?;
+    // Before the lock, and so emptied after it.
+    let mut trash = Trash::new(layout);
     let lock = StoreLock::take(&layout.lock())?;
     for layer in image.layers {
         let place = layout.layer(&layer.digest);
         // Somebody else may have been faster with the same layer.
         if written::is_doubtful(&place) {
-            fs::rename(&place, workspace.new_path()).at("remove", &place)?;
+            trash.take(&place)?;
         }
         if !place.exists() {
             fs::rename(&layer.dir, &place).at("create", &place)?;
@@ -89,7 +92,7 @@ pub(super) fn publish(layout: &Layout, workspace: &Workspace, image: NewImage<'_
     let tag = normalise(image.tag);
     write_json(workspace, &layout.tag(&tag), &Tag { tag, image: id })?;
     let info = config.info(id, repo_digests(layout, &id)?);
-    collect(layout, workspace, &lock)?;
+    collect(layout, &mut trash, &lock)?;
     Ok(info)
 }
 
@@ -119,14 +122,15 @@ pub(super) fn tagged(layout: &Layout, tag: &str) -> Result<Option<Digest>> {
 }
 
 /// Takes a tag away; what nobody names or leases any more goes.
-pub(super) fn untag(layout: &Layout, workspace: &Workspace, tag: &str) -> Result<()> {
+pub(super) fn untag(layout: &Layout, tag: &str) -> Result<()> {
+    let mut trash = Trash::new(layout);
     let lock = StoreLock::take(&layout.lock())?;
     let path = layout.tag(&normalise(tag));
     match fs::remove_file(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         removed => removed.at("remove", &path)?,
     }
-    collect(layout, workspace, &lock)
+    collect(layout, &mut trash, &lock)
 }
 
 /// Notes that `holder`, a folder, uses an image.
@@ -145,7 +149,8 @@ pub(super) fn lease(
 }
 
 /// Removes a layer that is not whole, and all images that have it.
-pub(super) fn discard(layout: &Layout, workspace: &Workspace, layer: &Digest) -> Result<()> {
+pub(super) fn discard(layout: &Layout, layer: &Digest) -> Result<()> {
+    let mut trash = Trash::new(layout);
     let _lock = StoreLock::take(&layout.lock())?;
     for path in files(&layout.images())? {
         let hex = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -157,20 +162,21 @@ pub(super) fn discard(layout: &Layout, workspace: &Workspace, layer: &Digest) ->
     }
     let place = layout.layer(layer);
     if written::is_doubtful(&place) {
-        fs::rename(&place, workspace.new_path()).at("remove", &place)?;
+        trash.take(&place)?;
     }
     Ok(())
 }
 
 /// Removes what nobody needs.
-pub(super) fn sweep(layout: &Layout, workspace: &Workspace) -> Result<()> {
+pub(super) fn sweep(layout: &Layout) -> Result<()> {
+    let mut trash = Trash::new(layout);
     let lock = StoreLock::take(&layout.lock())?;
-    collect(layout, workspace, &lock)
+    collect(layout, &mut trash, &lock)
 }
 
 /// Removes leases whose holders are gone, images that have neither tag nor lease, and layers of no image. Images go before their
-/// layers; layers go to the workspace at once, and with it.
-fn collect(layout: &Layout, workspace: &Workspace, lock: &StoreLock) -> Result<()> {
+/// layers; layers go to the trash at once, and with it.
+fn collect(layout: &Layout, trash: &mut Trash, lock: &StoreLock) -> Result<()> {
     let mut needed = BTreeSet::new();
     for path in files(&layout.tags())? {
         needed.extend(read_json::<Tag>(&path)?.map(|tag| tag.image));
@@ -201,7 +207,7 @@ fn collect(layout: &Layout, workspace: &Workspace, lock: &StoreLock) -> Result<(
     for path in files(&layout.layers())? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if Digest::from_hex(&name).map_or(true, |digest| !layers.contains(&digest)) {
-            fs::rename(&path, workspace.new_path()).at("remove", &path)?;
+            trash.take(&path)?;
         }
     }
     Ok(())

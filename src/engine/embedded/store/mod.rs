@@ -34,6 +34,7 @@ mod pull;
 mod recipe;
 mod registries;
 mod save;
+mod trash;
 mod unpack;
 mod walker;
 mod workspace;
@@ -188,10 +189,7 @@ impl Store {
     /// Takes a tag away; one that is not there is no error. The image and its layers go with the last tag, unless somebody leases
     /// them. Blocks while trees are removed.
     pub fn remove_tag(&self, tag: &str) -> Result<()> {
-        let removed = Workspace::new(&self.layout)
-            .map_err(StoreError::from)
-            .and_then(|workspace| catalogue::untag(&self.layout, &workspace, tag));
-        removed.map_err(|error| error.during(format!("remove the tag {tag}")))
+        catalogue::untag(&self.layout, tag).map_err(|error| error.during(format!("remove the tag {tag}")))
     }
 
     /// Keeps an image for `holder`, a folder that is there, until that folder is gone. It may be asked for again.
@@ -231,10 +229,9 @@ impl Store {
     /// Removes what the dead have left: their workspaces, leases of folders that are gone, and images and layers that nobody
     /// names or leases.
     pub fn sweep(&self) -> Result<()> {
-        let swept = workspace::sweep(&self.layout).map_err(StoreError::from).and_then(|()| {
-            let workspace = Workspace::new(&self.layout)?;
-            catalogue::sweep(&self.layout, &workspace)
-        });
+        let swept = workspace::sweep(&self.layout)
+            .map_err(StoreError::from)
+            .and_then(|()| catalogue::sweep(&self.layout));
         swept.map_err(|error| error.during(format!("clean its store in {}", self.layout.dir().display())))
     }
 

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::layout::{Layout, StoreLock};
+use super::trash;
 use crate::model::Digest;
 use crate::support::file_lock;
 use crate::support::fs::{FsError, PathContext};
@@ -89,18 +90,23 @@ fn empty(dir: &Path) -> io::Result<()> {
 /// Removes the workspaces of the dead.
 pub(super) fn sweep(layout: &Layout) -> Result<(), FsError> {
     let tmp = layout.tmp();
-    let mut dead = Vec::new();
+    let (mut dead, mut gone) = (Vec::new(), Vec::new());
     {
         let _lock = StoreLock::take(&layout.lock())?;
         for entry in fs::read_dir(&tmp).at("list", &tmp)? {
             let path = entry.at("list", &tmp)?.path();
-            if !path.is_dir() {
+            if trash::is_trash(&path) {
+                gone.push(path);
+            } else if !path.is_dir() {
                 fs::remove_file(&path).at("remove", &path)?;
             } else if let Some(owner) = file_lock::try_take(&path.join(OWNER))? {
                 // Whoever else sweeps now takes it for alive.
                 dead.push((path, owner));
             }
         }
+    }
+    for path in gone {
+        trash::empty(&path).at("remove", &path)?;
     }
     for (path, owner) in dead {
         empty(&path).at("remove", &path)?;

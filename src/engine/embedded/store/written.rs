@@ -15,7 +15,6 @@ use super::error::Result;
 use super::image_config::ImageConfig;
 use super::layout::{BOOT, Layout};
 use super::save;
-use super::workspace::Workspace;
 use crate::model::Digest;
 use crate::support::fs::{FsError, PathContext};
 
@@ -61,7 +60,7 @@ pub(super) fn prove_layer(layout: &Layout, layer: &Digest) -> Result<bool> {
         }
         Err(error) => {
             tracing::warn!(%layer, %error, "a layer is not whole, and goes: the machine stopped while it was written");
-            catalogue::discard(layout, &Workspace::new(layout)?, layer)?;
+            catalogue::discard(layout, layer)?;
             Ok(false)
         }
     }
