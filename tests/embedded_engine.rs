@@ -504,3 +504,42 @@ async fn an_image_of_a_hundred_and_twenty_layers_runs() {
     assert!(engine.get(&container, "/tmp/of-7").await.is_ok());
     remove(&engine, container).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cleaning_looks_at_every_engine_and_says_which_cannot_be_asked() {
+    let place = Place::new();
+    // Where the program has its engine; the test's own way to it is a link.
+    let data = place.path().join("data/packhold");
+    std::fs::create_dir_all(data.join("engine")).expect("a folder");
+    std::os::unix::fs::symlink(data.join("engine"), place.path().join("engine")).expect("a link");
+    let engine = open(place.path());
+    let image = load(&engine, busybox::busybox_image()).await;
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("this boot");
+    let owner = |start: &str| format!("{host} {} {} {start}", boot.trim().replace('-', ""), process::id());
+    // Nobody started with the machine.
+    let dead = BTreeMap::from([("packhold.owner".to_owned(), owner("0")), (LABEL.to_owned(), String::new())]);
+    let made = async || {
+        let spec = ContainerSpec { labels: dead.clone(), ..spec(image, Network::None, LABEL) };
+        engine.create(&spec).await.expect("a container")
+    };
+    made().await;
+    engine.snapshot(&made().await).await.expect("a snapshot");
+    let clean = |socket: &Path| {
+        let mut clean = process::Command::new(env!("CARGO_BIN_EXE_packhold"));
+        clean.arg("clean").env("XDG_DATA_HOME", place.path().join("data")).env("HOME", place.path());
+        clean.env("DOCKER_HOST", format!("unix://{}", socket.display())).env_remove("CONTAINER_HOST");
+        let done = clean.output().expect("the program runs");
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    // A daemon that is started and does not answer.
+    let socket = place.path().join("docker.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+    let told = clean(&socket);
+    assert!(told.starts_with("removed 1 containers, 1 snapshots and"), "{told}");
+    assert!(told.contains("the docker engine could not be asked: "), "{told}");
+    assert_eq!((ids(&engine).await, snapshots(&engine).await), (vec![], vec![]));
+    let told = clean(Path::new("/no/such.sock"));
+    assert!(told.contains("the docker engine was not asked: there is no /no/such.sock"), "{told}");
+}

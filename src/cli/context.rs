@@ -6,10 +6,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Common, EngineChoice, RunArguments, UpdateArguments, UserlandArguments, VerifyArguments};
 use super::error::CliError;
+use super::leftovers::reap_beside;
 use super::transfer::credentials;
 use crate::archive::Archive;
 use crate::config::{Builders, ConfigError, LockFile, Pipeline, PipelineFile, VerifySection};
-use crate::engine::docker::Docker;
+use crate::engine::docker::{DOCKER_SOCKET, Docker, PODMAN_SOCKET};
 use crate::engine::embedded::store::Registries;
 use crate::engine::embedded::{Embedded, Settings};
 use crate::engine::{Engine, EngineError};
@@ -49,11 +50,34 @@ pub(super) fn archive_path(common: &Common) -> PathBuf {
     archive_dir(common)
 }
 
+/// The folder of this program's own engine.
+pub(super) fn engine_folder() -> PathBuf {
+    xdg("XDG_DATA_HOME", ".local/share").join("engine")
+}
+
+fn given(variable: &str) -> Option<String> {
+    env::var(variable).ok().filter(|value| !value.is_empty())
+}
+
+/// Where Docker is to be found.
+pub(super) fn docker_address() -> String {
+    given("DOCKER_HOST").unwrap_or_else(|| DOCKER_SOCKET.to_owned())
+}
+
+/// Where podman is to be found: a user's own socket before the machine's.
+pub(super) fn podman_address() -> String {
+    let own = || {
+        let path = PathBuf::from(env::var_os("XDG_RUNTIME_DIR")?).join("podman/podman.sock");
+        path.exists().then(|| format!("unix://{}", path.display()))
+    };
+    given("CONTAINER_HOST").or_else(own).unwrap_or_else(|| PODMAN_SOCKET.to_owned())
+}
+
 /// The engine of this program itself. `PACKHOLD_ENGINE_CHANGES` names a folder, on a tmpfs say, for what containers
 /// write.
 fn embedded() -> Result<Embedded, EngineError> {
     Embedded::open(&Settings {
-        folder: xdg("XDG_DATA_HOME", ".local/share").join("engine"),
+        folder: engine_folder(),
         // This program, even if its file was replaced meanwhile.
         helper: PathBuf::from("/proc/self/exe"),
         upper: env::var_os("PACKHOLD_ENGINE_CHANGES").map(PathBuf::from).filter(|path| path.is_absolute()),
@@ -66,16 +90,9 @@ fn embedded() -> Result<Embedded, EngineError> {
 
 /// The engine that is chosen, if it answers. An engine that somebody has named an address of is not replaced by another.
 pub(super) async fn engine(choice: EngineChoice) -> Result<Arc<dyn Engine>, CliError> {
-    let host = env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
-    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let container_host = env::var("CONTAINER_HOST").ok().filter(|host| !host.is_empty());
-    let podman_socket = container_host.or_else(|| {
-        let own = runtime.map(|dir| dir.join("podman/podman.sock")).filter(|path| path.exists())?;
-        Some(format!("unix://{}", own.display()))
-    });
-    let named = host.is_some() || env::var_os("CONTAINER_HOST").is_some_and(|host| !host.is_empty());
-    let docker = async || Docker::connect(host.as_deref()).await;
-    let podman = async || Docker::podman(podman_socket.as_deref()).await;
+    let named = given("DOCKER_HOST").or_else(|| given("CONTAINER_HOST")).is_some();
+    let docker = async || Docker::connect(Some(&docker_address())).await;
+    let podman = async || Docker::podman(Some(&podman_address())).await;
     let engine = match choice {
         EngineChoice::Docker => docker().await?,
         EngineChoice::Podman => podman().await?,
@@ -106,6 +123,8 @@ pub(super) async fn request(common: &Common, arguments: RunArguments) -> Result<
         false => None,
         true => Some(LockFile::read(&file)?.ok_or_else(|| ConfigError::NoLock { file: file.lock_name() })?),
     };
+    let engine = engine(arguments.engine.engine).await?;
+    reap_beside(&engine).await?;
     Ok(Request {
         pipeline,
         file,
@@ -113,7 +132,7 @@ pub(super) async fn request(common: &Common, arguments: RunArguments) -> Result<
         builders,
         source: arguments.source,
         revision: arguments.commit,
-        engine: engine(arguments.engine.engine).await?,
+        engine,
         archive: archive(common)?,
         base,
         jobs: jobs(arguments.jobs),
@@ -180,6 +199,8 @@ pub(super) async fn verify_request(
     if !arguments.scenarios.is_empty() {
         section.scenarios = arguments.scenarios.into_iter().collect();
     }
+    let engine = engine(arguments.engine.engine).await?;
+    reap_beside(&engine).await?;
     Ok(VerifyFiles {
         target,
         package,
@@ -187,7 +208,7 @@ pub(super) async fn verify_request(
         builders,
         files: arguments.files,
         before: arguments.upgrade_from,
-        engine: engine(arguments.engine.engine).await?,
+        engine,
         archive: archive(common)?,
         base,
         jobs: jobs(arguments.jobs),

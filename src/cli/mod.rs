@@ -9,6 +9,7 @@ mod completions;
 mod context;
 mod doctor;
 mod error;
+mod leftovers;
 mod list;
 mod log;
 mod output;

@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
+pub use connect::{DOCKER_SOCKET, PODMAN_SOCKET};
+
 use super::{
     ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineInfo, ExecStatus, Found,
     ImageId, ImageInfo, ImageSource, Object, Query, Result, Sink, SnapshotId,

@@ -185,10 +185,10 @@ fn open_shop_for(
 async fn clean_up_after(folders: &Folders, shop: &Workshop) -> Result<(), RunError> {
     let reaped = reap(shop.engine.as_ref()).await?;
     let swept = sweep(folders, &shop.archive)?;
-    if reaped.containers + swept.folders > 0 {
+    if reaped.containers + reaped.snapshots + swept.folders > 0 {
         shop.reporter.warn(format!(
-            "removed what dead runs left: {} containers, {} temporary folders",
-            reaped.containers, swept.folders
+            "removed what dead runs left: {} containers, {} snapshots, {} temporary folders",
+            reaped.containers, reaped.snapshots, swept.folders
         ));
     }
     Ok(())

@@ -15,8 +15,10 @@ const REQUEST: Duration = Duration::from_secs(120);
 /// "No time-out", in a unit that no clock overflows on: 30 years.
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
-const DOCKER_SOCKET: &str = "/var/run/docker.sock";
-const PODMAN_SOCKET: &str = "/run/podman/podman.sock";
+/// Where Docker listens if nobody says otherwise.
+pub const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+/// Where root's podman listens.
+pub const PODMAN_SOCKET: &str = "/run/podman/podman.sock";
 
 /// The first API version with everything that is used here: Docker 20.10 (December 2020) and podman 4.
 const OLDEST: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
