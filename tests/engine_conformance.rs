@@ -9,7 +9,7 @@ use packhold::engine::conformance::{Verdict, run_all};
 use packhold::engine::docker::Docker;
 use packhold::engine::embedded::{Embedded, Settings};
 use packhold::engine::fake::Fake;
-use packhold::engine::{Engine, ImageSource, Object};
+use packhold::engine::{Engine, EngineError, ImageSource, Object};
 
 async fn conforms(engine: &dyn Engine, may_skip: bool) {
     let tag = format!("packhold-conformance-base:{}", std::process::id());
@@ -52,4 +52,46 @@ async fn the_embedded_engine_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fake_engine_conforms_but_for_what_needs_a_kernel() {
     conforms(&Fake::new(), true).await;
+}
+
+/// A file system with a second layer that has a file and a hard link to `target`.
+fn with_link(target: &str) -> Vec<u8> {
+    use tar::EntryType;
+    let mut layer = tar::Builder::new(Vec::new());
+    busybox::append(&mut layer, "linked/own", EntryType::Regular, 0o644, b"own", None);
+    busybox::append(&mut layer, "linked/link", EntryType::Link, 0o644, b"", Some(target));
+    busybox::archive_of(&[busybox::busybox_layer(), layer.into_inner().expect("a tar in memory")])
+}
+
+/// Docker's overlay2 driver unpacks a layer where the layers below it are not seen.
+async fn refuses_links_to_other_layers(engine: &dyn Engine) {
+    let tag = format!("packhold-conformance-link:{}", std::process::id());
+    let load = async |target: &str| {
+        let archive = Box::pin(Cursor::new(with_link(target)));
+        engine.load(ImageSource::Archive(archive), &tag).await
+    };
+    load("linked/own").await.expect("a link within its layer is taken");
+    engine.remove(&Object::ImageTag(tag.clone())).await.expect("the image goes");
+    let refused = load("bin/busybox").await;
+    assert!(matches!(refused, Err(EngineError::Refused { .. })), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_refuses_a_hard_link_to_a_file_of_another_layer() {
+    let address = std::env::var("DOCKER_HOST").ok();
+    let docker = Docker::connect(address.as_deref()).await.expect("this test needs Docker");
+    refuses_links_to_other_layers(&docker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_engine_refuses_a_hard_link_to_a_file_of_another_layer() {
+    let place = tempfile::tempdir().expect("a folder");
+    let settings = Settings {
+        folder: place.path().join("engine"),
+        helper: env!("CARGO_BIN_EXE_packhold").into(),
+        upper: None,
+        registries: Default::default(),
+    };
+    let embedded = Embedded::open(&settings).expect("this test needs root, overlayfs and control groups");
+    refuses_links_to_other_layers(&embedded).await;
 }

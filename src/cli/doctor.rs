@@ -10,7 +10,9 @@ pub(super) async fn doctor(common: &Common, arguments: EngineArguments) -> Resul
     let engine =
         context::engine(arguments.engine).await.map_err(|error| format!("{error}; {}", error.hint()));
     let archive = context::archive(common)?;
-    let findings = examine(engine, &archive, &Builders::shipped(), &context::folders()).await?;
+    let findings =
+        examine(engine, &archive, &Builders::shipped(), &context::folders(), &context::engine_folder())
+            .await?;
     let mut code = 0;
     for finding in findings {
         let mark = match finding.state {

@@ -6,6 +6,7 @@ use crate::archive::Archive;
 use crate::config::Builders;
 use crate::engine::{Engine, embedded};
 use crate::stage::{BaseChoice, Reporter, probe};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What was looked at, and what was found.
@@ -33,12 +34,28 @@ pub enum Health {
 /// Free bytes below which a run may not get through.
 const LITTLE_SPACE: u64 = 5 << 30;
 
-/// Looks at everything that a run needs.
+/// Whether this machine can do without a daemon. A mount is tried where the engine would work: in `folder`, or the nearest
+/// folder above it that is there.
+async fn own_engine(folder: &Path) -> (Health, String) {
+    let missing = embedded::missing();
+    if !missing.is_empty() {
+        return (Health::Unknown, format!("this machine lacks {}", missing.join("; ")));
+    }
+    let place = folder.ancestors().find(|place| place.is_dir()).unwrap_or(Path::new("/")).to_owned();
+    let tried = tokio::task::spawn_blocking(move || embedded::try_overlay(&place)).await;
+    match tried.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(()) => (Health::Good, "this machine needs no daemon; layers can be mounted".to_owned()),
+        Err(why) => (Health::Unknown, format!("overlayfs cannot be used in {}: {why}", folder.display())),
+    }
+}
+
+/// Looks at everything that a run needs. `engine_folder` is that of this program's own engine; it need not be there.
 pub async fn examine(
     engine: Result<Arc<dyn Engine>, String>,
     archive: &Archive,
     builders: &Builders,
     folders: &Folders,
+    engine_folder: &Path,
 ) -> Result<Vec<Finding>, RunError> {
     let mut findings = Vec::new();
     let mut say = |what: &str, state, detail: String| {
@@ -58,14 +75,8 @@ pub async fn examine(
     for (what, path) in [("disk of the archive", archive.path()), ("disk of the cache", &folders.cache)] {
         disk(&mut say, what, path);
     }
-    match embedded::missing() {
-        missing if missing.is_empty() => {
-            say("embedded engine", Health::Good, "this machine needs no daemon".to_owned());
-        }
-        missing => {
-            say("embedded engine", Health::Unknown, format!("this machine lacks {}", missing.join("; ")))
-        }
-    }
+    let (state, detail) = own_engine(engine_folder).await;
+    say("embedded engine", state, detail);
     let engine = match engine {
         Ok(engine) => engine,
         Err(why) => {

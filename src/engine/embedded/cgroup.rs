@@ -13,6 +13,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 /// The group below which all of this program's are.
 const PARENT: &str = "packhold";
 
+/// How often groups are made anew when the one above them goes meanwhile.
+const TRIES: u32 = 20;
+
 /// The controllers without which limits would not be kept.
 const LIMITS: [&str; 2] = ["memory", "pids"];
 
@@ -128,6 +131,14 @@ pub(super) fn counts_swap() -> bool {
     }) || is_unified() && Path::new("/proc/swaps").exists()
 }
 
+/// Removes the group above those of containers, where there is no container.
+pub(super) fn remove_parent_if_empty() {
+    for each in hierarchies().unwrap_or_default() {
+        // Somebody may have it in use, or need it this moment.
+        _ = fs::remove_dir(each.root.join(PARENT));
+    }
+}
+
 /// How often the limits of a group were reached since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counters {
@@ -157,6 +168,17 @@ impl Group {
 
     /// Makes the groups that are not there.
     pub(super) fn make(&self) -> io::Result<()> {
+        for _ in 0..TRIES {
+            match self.make_once() {
+                // Another process has just found the group above them empty.
+                Err(error) if is_gone(&error) => {}
+                made => return made,
+            }
+        }
+        self.make_once()
+    }
+
+    fn make_once(&self) -> io::Result<()> {
         for each in &self.hierarchies {
             let folder = each.root.join(&self.name);
             if each.unified && is_unified() {

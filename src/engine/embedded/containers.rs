@@ -10,7 +10,7 @@ use super::discard::{discard, open_folder};
 use super::record::{self, Folder, Record};
 use super::request::{Create, Overlay, Report, Request};
 use super::runtime_config::{ETC, Machine, own_network, runtime_config};
-use super::{Embedded, blocking, io_error};
+use super::{Embedded, blocking, detached, io_error};
 use crate::engine::{ContainerId, ContainerSpec, EngineError, Found, Network, Result, Root};
 use crate::support::fs::is_full;
 
@@ -52,10 +52,11 @@ impl Embedded {
     async fn make(&self, spec: &ContainerSpec) -> Result<Made> {
         let action = format!("create a container of the {}", spec.root);
         let missing = || EngineError::NotFound(spec.root.to_string());
-        if let Root::Image(image) = &spec.root
-            && self.store.with_id(image)?.is_none()
-        {
-            return Err(missing());
+        if let Root::Image(image) = spec.root {
+            let store = self.store.clone();
+            if detached(move || store.with_id(&image)).await?.is_none() {
+                return Err(missing());
+            }
         }
         if spec.init && cgroup::is_unified() {
             let message = "an init system needs control groups of version 1".to_owned();

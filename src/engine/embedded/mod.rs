@@ -63,12 +63,13 @@ pub mod store;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
 pub use launch::HELPER_COMMAND;
-pub use needs::missing;
+pub use needs::{missing, try_overlay};
 
 use self::cgroup::Group;
 use self::containers::GONE;
@@ -105,6 +106,17 @@ pub struct Embedded {
     containers: PathBuf,
     upper: Option<PathBuf>,
     folder: PathBuf,
+    /// Goes with the last clone.
+    _groups: Arc<Groups>,
+}
+
+/// The group of control groups above those of all containers. Processes that work at the same time share it.
+struct Groups;
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        cgroup::remove_parent_if_empty();
+    }
 }
 
 impl Embedded {
@@ -142,6 +154,7 @@ impl Embedded {
             containers,
             upper: settings.upper.clone(),
             folder: settings.folder.clone(),
+            _groups: Arc::new(Groups),
         })
     }
 
@@ -279,11 +292,13 @@ impl Engine for Embedded {
     }
 
     async fn find(&self, query: &Query) -> Result<Vec<Found>> {
-        let image = match query {
-            Query::ImageNamed(tag) => self.store.named(tag)?,
-            Query::ImageWithId(id) => self.store.with_id(id)?,
-            Query::ContainersLabelled(label) => return self.find_containers(label).await,
-            Query::SnapshotsLabelled(label) => return self.find_snapshots(label).await,
+        let store = self.store.clone();
+        // A layer of an earlier boot is read whole, once.
+        let image = match query.clone() {
+            Query::ImageNamed(tag) => detached(move || store.named(&tag)).await?,
+            Query::ImageWithId(id) => detached(move || store.with_id(&id)).await?,
+            Query::ContainersLabelled(label) => return self.find_containers(&label).await,
+            Query::SnapshotsLabelled(label) => return self.find_snapshots(&label).await,
         };
         Ok(image.into_iter().map(Found::Image).collect())
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::cgroup;
+use super::{cgroup, helper};
 
 /// What this machine lacks to run containers by this engine, in words; nothing if it can.
 pub fn missing() -> Vec<String> {
@@ -22,6 +22,14 @@ pub fn missing() -> Vec<String> {
         ));
     }
     missing
+}
+
+/// Mounts two folders over each other in `folder`, as a container's file system would be, and takes them away again. Says in
+/// words why that does not work: a file system that cannot be the upper one, a filter of system calls, a missing privilege.
+pub fn try_overlay(folder: &Path) -> Result<(), String> {
+    let trial = tempfile::Builder::new().prefix(".trial-").tempdir_in(folder);
+    let trial = trial.map_err(|error| format!("cannot make a folder in {}: {error}", folder.display()))?;
+    helper::try_overlay(trial.path())
 }
 
 /// A module that is not loaded is loaded by the first mount.

@@ -22,6 +22,7 @@ use nix::unistd::setgroups;
 
 pub(super) use exec::NO_LOOKUP;
 pub(super) use files::FOUND;
+pub(super) use overlay::try_overlay;
 
 use super::launch::HELPER_COMMAND;
 use super::request::{Report, Request};

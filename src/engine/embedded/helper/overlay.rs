@@ -1,8 +1,10 @@
+use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::unistd::chdir;
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -12,7 +14,7 @@ use rustix::mount::{
 };
 
 use super::{Stop, Trying};
-use crate::engine::embedded::request::Overlay;
+use crate::engine::embedded::request::{Overlay, Report};
 
 /// Nothing is written by one layer into another, and no layer is more than it seems.
 const OPTIONS: [(&str, &str); 3] = [("index", "off"), ("redirect_dir", "off"), ("metacopy", "off")];
@@ -31,6 +33,35 @@ pub(super) fn mount_for_reading(overlay: &Overlay) -> Result<(), Stop> {
     layers.push(overlay.upper.clone());
     layers.reverse();
     mount_layers(&layers, None, &overlay.merged)
+}
+
+/// Mounts folders below `place` over each other, writes, and reads what was written. In a thread with mounts of its own, which
+/// go with it.
+pub(in crate::engine::embedded) fn try_overlay(place: &Path) -> Result<(), String> {
+    let place = place.to_owned();
+    let work = move || -> Result<(), Stop> {
+        unshare(CloneFlags::CLONE_NEWNS).trying("make a mount namespace")?;
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+            .trying("keep mounts to this process")?;
+        let [lower, upper, work, merged] = ["lower", "upper", "work", "merged"].map(|name| place.join(name));
+        for folder in [&lower, &upper, &work, &merged] {
+            fs::create_dir(folder).trying("make a folder")?;
+        }
+        fs::write(lower.join("file"), "lower").trying("write a file")?;
+        let overlay = Overlay { lower: vec![lower], upper: upper.clone(), work, merged: merged.clone() };
+        mount_for_writing(&overlay)?;
+        fs::write(merged.join("file"), "upper").trying("write into the mounted folder")?;
+        match fs::read_to_string(upper.join("file")).trying("read what was written")?.as_str() {
+            "upper" => Ok(()),
+            _ => Err(Stop::refused("what was written is not where it should be")),
+        }
+    };
+    match std::thread::spawn(work).join() {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Stop(Report::Refused(message) | Report::NoSpace(message)))) => Err(message),
+        Ok(Err(Stop(report))) => Err(format!("{report:?}")),
+        Err(_) => Err("the trial ended in the middle".to_owned()),
+    }
 }
 
 /// Mounts layers, the uppermost first, for writing into the first folder of `writable`, or for reading. A mount table of one page
@@ -117,6 +148,17 @@ fn escape(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trial_mounts_and_leaves_no_mount() {
+        let place = tempfile::tempdir().expect("a folder");
+        assert_eq!(try_overlay(place.path()), Ok(()));
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+        assert!(!mounts.contains(place.path().to_str().expect("a path")), "{mounts}");
+        // Where nothing can be written, no folder can be the upper one.
+        let refused = try_overlay(Path::new("/proc/self")).expect_err("it is mounted");
+        assert!(refused.contains("make a folder"), "{refused}");
+    }
 
     /// Mounts 120 layers in a mount namespace of its own, and tells what is seen, and what was written.
     fn seen(

@@ -9,7 +9,8 @@
 //!   set. Others come back from the recipe alone.
 //! - Character devices of `/dev` are in the recipe and not in the tree: a container has a `/dev` of its own, and a device 0:0 would be
 //!   a whiteout. Devices elsewhere are refused.
-//! - A hard link whose target is not in the same layer is refused. Writers of layers copy up such a file first.
+//! - A hard link whose target is not in the same layer is refused, as Docker's overlay2 driver refuses it. Writers of layers copy
+//!   up such a file first.
 //! - Folders that no entry describes get root's ownership, mode 0755 and the time 0.
 //! - A file that comes twice under one name counts as it came last; the content of the earlier ones goes beside the tree into
 //!   `extra/DIGEST-OF-NAME.COUNT`, or the recipe could not give it back. A folder that becomes something else is refused.
