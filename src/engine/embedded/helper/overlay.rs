@@ -160,10 +160,10 @@ mod tests {
         assert!(refused.contains("make a folder"), "{refused}");
     }
 
+    type MountLayers = fn(&[PathBuf], Option<(&Path, &Path)>, &Path) -> Result<(), String>;
+
     /// Mounts 120 layers in a mount namespace of its own, and tells what is seen, and what was written.
-    fn seen(
-        mount_layers: fn(&[PathBuf], Option<(&Path, &Path)>, &Path) -> Result<(), String>,
-    ) -> (usize, String, bool) {
+    fn seen(mount_layers: MountLayers) -> (usize, String, bool) {
         let place = tempfile::tempdir().expect("a folder");
         let top = place.path().to_owned();
         let work = move || {
