@@ -619,3 +619,34 @@ async fn a_lock_cannot_name_an_image_of_the_engine_that_is_not_of_its_key() {
     assert!(world.engine.created().iter().all(|container| container.root != strange.into()));
     world.is_clean();
 }
+
+#[tokio::test]
+async fn an_image_of_the_engine_is_listed_as_the_archive_knows_it() {
+    let world = World::new();
+    let sum = packhold::model::Digest::of("libc6");
+    let list = format!("libc6\t2.36\tamd64\t{}\n", sum.hex());
+    world.engine.on_exec(runs("packages.sh", None), Script::exits(0).printing(list));
+    let first = world.run(PIPELINE).await.0.unwrap();
+    let image = |record: &RunRecord, role| record.images.iter().find(|i| i.role == role).unwrap().clone();
+    let (base, made) = (image(&first, ImageRole::Base), image(&first, ImageRole::Builder));
+
+    // The same image, and nothing in the archive under the key by which the engine has it.
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("builders/debian-12/builder.toml");
+    world.write("builders/debian-12/builder.toml", &std::fs::read_to_string(shipped).unwrap());
+    world.write("builders/debian-12/prepare.sh", "true\n");
+    let builders = Builders::with_folder(&world.path("builders")).unwrap();
+    let key = packhold::plan::builder_key(&builders.load("debian-12").unwrap(), base.id);
+    assert_ne!(key, made.key);
+    let tag = format!("packhold/builder:{}", &key.hex()[..32]);
+    packhold::stage::load_image(&world.engine, &world.archive(), made.id, &tag).await.unwrap();
+    std::fs::remove_dir_all(world.path("cache")).unwrap();
+    world.engine.on_exec(runs("packages.sh", None), Script::exits(0).printing("libc6\t2.36\tamd64\n"));
+    let (send, _events) = tokio::sync::mpsc::unbounded_channel();
+    let request = Request { builders, ..world.request(PIPELINE) };
+    let record = execute(request, send, CancellationToken::new()).await.unwrap();
+    let found = image(&record, ImageRole::Builder);
+    assert_eq!((found.id, found.key, found.obtained.as_str()), (made.id, key, "engine"));
+    assert_eq!(found.packages, made.packages);
+    assert_eq!(found.packages[0].sha256, Some(sum));
+    world.is_clean();
+}

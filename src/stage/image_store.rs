@@ -254,7 +254,7 @@ pub(super) fn record_of(
 }
 
 /// Asks an image what is installed in it. For one that has just been obtained the mirror's lists are fetched, which name the
-/// files of its packages; for one that is found again that would cost more than it tells.
+/// files of its packages; for one that is found again that would cost more than it tells, and the archive is asked for what it knows.
 pub(super) async fn list_packages(
     shop: &Workshop,
     recorder: &mut Recorder,
@@ -263,12 +263,34 @@ pub(super) async fn list_packages(
     obtained_now: bool,
 ) -> StageResult<Vec<InstalledPackage>> {
     let known = shop.package_lists.get(image.id, wanted.builder);
-    if let Some(known) = known.filter(|known| !obtained_now || known.iter().any(|p| p.sha256.is_some())) {
+    let names_files = known.iter().flatten().any(|package| package.sha256.is_some());
+    let known = match (known, obtained_now) {
+        (Some(known), _) if names_files => return Ok(known),
+        (_, true) => None,
+        (known, false) => {
+            let (archive, id) = (shop.archive.clone(), image.id);
+            let archived = blocking(move || archived_packages(&archive, &id)).await;
+            archived.map_err(|e| infrastructure(recorder.stage(), &e))?.or(known)
+        }
+    };
+    if let Some(known) = known {
+        shop.package_lists.keep(image.id, wanted.builder, &known);
         return Ok(known);
     }
     let listed = list_anew(shop, recorder, wanted, image.id, obtained_now).await?;
     shop.package_lists.keep(image.id, wanted.builder, &listed);
     Ok(listed)
+}
+
+/// What an archived record says is installed in the image with this identity, which is that of its contents, whatever the key was under
+/// which it was archived. Records that name no file of a package say no more than the image itself.
+fn archived_packages(
+    archive: &Archive,
+    id: &Digest,
+) -> Result<Option<Vec<InstalledPackage>>, crate::archive::ArchiveError> {
+    let records = archive.images()?.into_iter().rev().filter(|record| record.id == *id);
+    let mut lists = records.map(|record| record.packages);
+    Ok(lists.find(|packages| packages.iter().any(|package| package.sha256.is_some())))
 }
 
 /// As [`list_packages`], though it was asked before.
