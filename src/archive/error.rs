@@ -121,6 +121,14 @@ pub enum ArchiveError {
         /// The targets that it has.
         known: Vec<String>,
     },
+    /// The index would be larger than any reader takes.
+    #[error("index.json of the archive would have {bytes} bytes, and may have {most}")]
+    Full {
+        /// Bytes that it would have.
+        bytes: u64,
+        /// Bytes that it may have.
+        most: u64,
+    },
     /// A file is in the way.
     #[error("{} exists and its contents differ from the archive's", path.display())]
     WouldOverwrite {
@@ -169,6 +177,7 @@ impl Hint for ArchiveError {
             Self::AmbiguousRun { matches, .. } => format!("give more of the id; it may be {}", list(matches)),
             Self::UnknownTarget { known, .. } if known.is_empty() => "the run left no files".to_owned(),
             Self::UnknownTarget { known, .. } => format!("it has {}", known.join(", ")),
+            Self::Full { .. } => "prune runs and their images, or begin another archive".to_owned(),
             Self::WouldOverwrite { .. } => "move the file away, or restore into another folder".to_owned(),
         }
     }

@@ -9,13 +9,16 @@ use super::index;
 use super::manifest::canonical_json;
 use crate::model::Digest;
 use crate::support::file_lock::FileLock;
-use crate::support::fs::{FsError, PathContext};
+use crate::support::fs::{FsError, PathContext, read_up_to};
 
 /// The archive's lock. It guards the replacement of `index.json` and the making and sweeping of workspaces, never a reader.
 pub(super) type ArchiveLock = FileLock;
 
 /// The version of the OCI image layout (OCI image specification, "Image Layout", `imageLayoutVersion`).
 pub(super) const LAYOUT_VERSION: &str = "1.0.0";
+
+/// Bytes of `oci-layout` that are read. It says one version.
+const LONGEST_MARKER: u64 = 4 << 10;
 
 /// The catalogue, with the version of its tables.
 const CATALOGUE: &str = "catalogue-1.sqlite";
@@ -114,7 +117,7 @@ impl Layout {
     /// Checks `oci-layout`.
     pub(super) fn check(&self) -> Result<()> {
         let marker = self.marker();
-        let bytes = match fs::read(&marker) {
+        let bytes = match read_up_to(&marker, LONGEST_MARKER) {
             Ok(bytes) => bytes,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Err(ArchiveError::NotAnArchive { path: self.root.clone() });

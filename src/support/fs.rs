@@ -1,7 +1,7 @@
 //! File system calls whose errors name the path and the action.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +52,13 @@ impl Hint for FsError {
             _ => "see the cause above".to_owned(),
         }
     }
+}
+
+/// The first `most` bytes of a regular file, which may have been put there by a stranger. See [`open_regular`].
+pub fn read_up_to(path: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Opens a regular file that a stranger may have put there. A pipe, a device or a folder is an error: reading it might never
