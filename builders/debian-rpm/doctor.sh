@@ -1,0 +1,16 @@
+#!/bin/sh -eu
+# Tries what a build needs of the network, in a bare Debian userland, which has no tool of rpm yet: are the mirrors' names resolved in
+# here, and do the mirrors answer?
+
+# shellcheck disable=SC1091 # in the container
+. /packhold/debian.sh
+
+# apt-get(8), indextargets; hosts of file: and cdrom: addresses are empty.
+# shellcheck disable=SC2016 # apt's variable
+for host in $(apt indextargets --format '$(SITE)' | sed -n 's,^https\{0,1\}://\([^/:]*\).*,\1,p' | sort -u); do
+	getent hosts "$host" || {
+		echo "packhold: unresolvable: $host"
+		exit 5
+	}
+done
+apt_update
