@@ -17,6 +17,7 @@ chmod 755 /usr/sbin/policy-rc.d
 mkdir -p /usr/lib/rpm/macros.d /etc/rpm
 cp /packhold/macros.systemd /usr/lib/rpm/macros.d/
 cp /packhold/macros.userland /etc/rpm/
+cp /packhold/rpmrc /etc/rpmrc
 cp /packhold/sysusers.generate-pre.sh /usr/lib/rpm/sysusers.generate-pre.sh
 chmod 755 /usr/lib/rpm/sysusers.generate-pre.sh
 

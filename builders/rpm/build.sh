@@ -2,7 +2,10 @@
 # Builds binary and source packages from the spec file and the source tree.
 
 umask "${PACKHOLD_UMASK:-022}"
-top=$(dirname "$PACKHOLD_SOURCE")/rpmbuild
+# A source package holds its spec file with the macros expanded (RPMTAG_SPEC), and so the paths that these name. They are the same
+# wherever it is built; only the folder in which is built is not.
+top=/var/tmp/rpmbuild
+build=$(dirname "$PACKHOLD_SOURCE")/rpmbuild
 spec=$top/SPECS/$(basename "$PACKHOLD_PACKAGING")
 
 die() {
@@ -11,19 +14,23 @@ die() {
 }
 
 [ -f "$PACKHOLD_PACKAGING" ] || die "there is no spec file $PACKHOLD_PACKAGING: is it for a prepare script to make?"
-rm -rf "$top"
-mkdir -p "$top/BUILD" "$top/BUILDROOT" "$top/RPMS" "$top/SOURCES" "$top/SPECS" "$top/SRPMS"
+rm -rf "$top" "$build"
+mkdir -p "$build" "$top/BUILDROOT" "$top/RPMS" "$top/SOURCES" "$top/SPECS" "$top/SRPMS"
 cp "$PACKHOLD_PACKAGING" "$spec"
 
 # What every rpm command below must agree on. Reproducible output as in rpm's documentation of its build-time macros: the
 # time of the build and of the files is SOURCE_DATE_EPOCH (never the changelog's newest date), the host has a fixed name.
-# rpm 4.20 replaces clamp_mtime_to_source_date_epoch by build_mtime_policy.
+# rpm 4.20 replaces clamp_mtime_to_source_date_epoch by build_mtime_policy. The number of jobs is a variable of the shell, as rpm's
+# own default has it, and who builds owns nothing in the source package.
+# shellcheck disable=SC2016 # of the shell of the build
 rpm_with_settings() {
 	tool=$1
 	shift
 	"$tool" \
 		--define "_topdir $top" \
-		--define "_smp_mflags -j$PACKHOLD_JOBS" \
+		--define "_builddir $build" \
+		--define '_smp_mflags -j${RPM_BUILD_NCPUS}' \
+		--define '_srcdefattr (-,root,root)' \
 		--define "_smp_build_ncpus $PACKHOLD_JOBS" \
 		--define '_buildhost packhold' \
 		--define 'source_date_epoch_from_changelog 0' \
@@ -158,8 +165,8 @@ while IFS= read -r file; do
 done <"$top/sources"
 rm -f "$top/sources"
 
-# rpm only lowers times that are too new, so older ones (none, or the copy's) are set here.
-find "$top/SOURCES" "$top/SPECS" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+# rpm only lowers times that are too new, so older ones (none, or the copy's) are set here. Modes are those of the tar of the source.
+find "$top/SOURCES" "$top/SPECS" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} + -type f -exec chmod u+rw,go+r,go-w,a-s,-t {} +
 
 # --- Build: %check included, build dependencies checked by rpmbuild ---
 

@@ -16,7 +16,7 @@ const MAGIC: [u8; 4] = [0x8e, 0xad, 0xe8, 1];
 const SIGNATURES: [u32; 7] = [267, 268, 278, 1002, 1005, 274, 276];
 
 /// The tags of a header whose names people know (lib/rpmtag.h).
-const NAMES: [(u32, &str); 16] = [
+const NAMES: [(u32, &str); 20] = [
     (1000, "NAME"),
     (1001, "VERSION"),
     (1002, "RELEASE"),
@@ -27,12 +27,16 @@ const NAMES: [(u32, &str); 16] = [
     (1030, "FILEMODES"),
     (1034, "FILEMTIMES"),
     (1035, "FILEDIGESTS"),
+    (1039, "FILEUSERNAME"),
+    (1040, "FILEGROUPNAME"),
     (1044, "SOURCERPM"),
     (1047, "PROVIDENAME"),
     (1049, "REQUIRENAME"),
     (1080, "CHANGELOGTIME"),
     (1094, "COOKIE"),
     (1117, "BASENAMES"),
+    (1146, "SOURCEPKGID"),
+    (5099, "SPEC"),
 ];
 
 pub(super) fn members(bytes: &[u8]) -> io::Result<Members> {

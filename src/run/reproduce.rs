@@ -1,6 +1,6 @@
 //! Builds a target again under other conditions, and finds out what the packages depend on.
 //!
-//! `.buildinfo` and `.changes` say under which conditions a build was done, and are not compared.
+//! `.buildinfo`, `.changes` and what [`ABOUT_THE_BUILD`] names say under which conditions a build was done, and are not compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -105,6 +105,11 @@ fn not_varied(builder: &str, kit: Option<&Kit>, again: &Again<'_>) -> Vec<NotVar
 }
 
 /// What differs between the first build and another.
+/// Fields of an rpm (lib/rpmtag.h). SPEC, of a source package: its spec file with the macros of the build expanded, `%setup` to a
+/// `cd` into the folder of the build among them; the spec file itself is in the payload. SOURCEPKGID, of a binary package: the
+/// digest of that source package.
+const ABOUT_THE_BUILD: [&str; 2] = ["header/SPEC", "header/SOURCEPKGID"];
+
 async fn changes(again: &Again<'_>, built: &Built) -> Result<BTreeMap<Place, Change>, RunError> {
     let (first, second, archive) = (again.first.clone(), built.clone(), again.shop.archive.clone());
     let compared = tokio::task::spawn_blocking(move || compared(&archive, &first, &second)).await;
@@ -132,7 +137,9 @@ fn compared(archive: &Archive, first: &Built, second: &Built) -> Result<BTreeMap
             (Some(before), Some(after)) => {
                 let (old, new) = (bytes(archive, first, before)?, bytes(archive, second, after)?);
                 let found = compare::changes(name, &old, &new);
-                changes.extend(found.into_iter().map(|(member, change)| ((name.clone(), member), change)));
+                let found =
+                    found.into_iter().filter(|(member, _)| !ABOUT_THE_BUILD.contains(&member.as_str()));
+                changes.extend(found.map(|(member, change)| ((name.clone(), member), change)));
             }
             (Some(_), None) => whole("it was not built again", Digest::of("nothing")),
             (None, Some(after)) => whole("only the other build made it", after.digest),

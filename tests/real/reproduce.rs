@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use crate::common::{Workplace, git, succeed};
+use crate::whole::demo_repository;
 
 /// The tiny agent, which installs files that the lines in `made` make, run in the source tree.
 fn agent(made: &[&str]) -> Workplace {
@@ -109,4 +110,24 @@ fn a_clean_package_passes_and_the_build_path_can_be_kept() {
         said.contains("hint: map it away") && said.contains("failed(reproduce, not-reproducible)"),
         "{said}"
     );
+}
+
+#[test]
+fn the_rpm_of_the_demo_agent_does_not_depend_on_the_conditions_of_its_build() {
+    let place = Workplace::without_repository();
+    demo_repository(&place.path("demo"));
+    let source = place.path("demo").display().to_string();
+    let target = ["demo", "--source", &source, "--target", "debian-rpm/rpm"];
+    let finished = place.run(&[&target[..], &["--check-reproducible"]].concat());
+    let record = finished.record();
+    assert_eq!(finished.exit, 0, "{:#}", record["targets"][0]["reproducibility"]);
+    let found = &record["targets"][0]["reproducibility"];
+    assert_eq!(found["not_varied"].as_array().map_or(0, Vec::len), 0, "{found:#}");
+    assert!(found["varied"].as_array().unwrap().len() >= 10, "{found:#}");
+    place.assert_clean(&finished, &[]);
+    // Its userland, which is in the engine's store now, is Debian's and has no tool of rpm.
+    let doctor = place.command(&["doctor"]).output().unwrap();
+    let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    let line = doctor.lines().find(|line| line.contains("network in `debian-rpm`"));
+    assert!(line.is_some_and(|line| line.contains("the mirror answers")), "{doctor}");
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::common::{Workplace, docker, git, succeed};
 
 /// Makes the demo agent's repository.
-fn demo_repository(dest: &Path) {
+pub fn demo_repository(dest: &Path) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/demo-agent/make-repository.sh");
     succeed("make-repository.sh", Command::new(script).arg(dest).output().unwrap());
 }
