@@ -4,9 +4,8 @@ set -eu
 # shellcheck source=/dev/null
 . /packhold/apt.sh
 
-# apt-get(8), indextargets; hosts of file: and cdrom: addresses are empty.
-# shellcheck disable=SC2016 # apt's variable
-for host in $(apt-get indextargets --format '$(SITE)' | sed -n 's,^https\{0,1\}://\([^/:]*\).*,\1,p' | sort -u); do
+# apt-get(8), --print-uris: 'ADDRESS' FILE SIZE, one a line.
+for host in $(apt-get --print-uris update | sed -n "s|^'https*://\([^/:]*\).*|\1|p" | sort -u); do
     getent hosts "$host" || {
         echo "packhold: unresolvable: $host"
         exit 5

@@ -5,9 +5,8 @@
 # shellcheck disable=SC1091 # in the container
 . /packhold/debian.sh
 
-# apt-get(8), indextargets; hosts of file: and cdrom: addresses are empty.
-# shellcheck disable=SC2016 # apt's variable
-for host in $(apt indextargets --format '$(SITE)' | sed -n 's,^https\{0,1\}://\([^/:]*\).*,\1,p' | sort -u); do
+# apt-get(8), --print-uris: 'ADDRESS' FILE SIZE, one a line.
+for host in $(apt --print-uris update | sed -n "s|^'https*://\([^/:]*\).*|\1|p" | sort -u); do
 	getent hosts "$host" || {
 		echo "packhold: unresolvable: $host"
 		exit 5
