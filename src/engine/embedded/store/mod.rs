@@ -12,6 +12,7 @@
 //! layers/sha256/HEX/boot    in which boot of the machine it was unpacked: see `written`
 //! leases/DIGEST.json        an image and the folder of who uses it; void when the folder is gone
 //! tmp/w-*                   what is not complete: see `workspace`
+//! tmp/gone-*                layers that nobody needs, until they are removed: see `trash`
 //! ```
 //!
 //! A layer is unpacked once, however many images have it, and its tar is not kept: [`Store::save`] makes it again of recipe and tree
