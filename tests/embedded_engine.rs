@@ -350,10 +350,10 @@ fn fill(place: &Path) -> std::path::PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_keeps_nothing_from_being_removed() {
-    // Unmounted last.
-    let _small;
     let place = Place::new();
-    _small = Small::mount(&place.path().join("engine"));
+    let small = Small::mount(&place.path().join("engine"));
+    // Unmounted last.
+    let (_small, place) = (small, place);
     let engine = open(place.path());
     let image = load(&engine, busybox::busybox_image()).await;
     let container = engine.create(&spec(image, Network::None, LABEL)).await.expect("a container");
