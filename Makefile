@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint unit fuzz real bench-piuparts bench-catalogue bench-archive
+.PHONY: demo test lint unit fuzz real bench-piuparts bench-catalogue bench-archive bench-identical
 
 # Tests that need a container engine, or root and overlayfs.
 REAL = binary(real) or binary(agents) or binary(catalogue) or binary(engine_conformance) or binary(docker_engine) \
@@ -49,6 +49,12 @@ bench-piuparts:
 	.ci/setup.sh bench
 	cargo build --locked
 	.ci/bench-piuparts.sh tests/fixtures/catalogue/PIUPARTS.md
+
+# Whether Docker, podman and Packhold's own engine give the same bytes, with images that each of them makes: half an hour.
+bench-identical:
+	.ci/setup.sh bench
+	cargo build --locked
+	.ci/bench-identical.sh benches/IDENTICAL.md
 
 # How long searches take in an archive of 100,000 runs.
 bench-catalogue:

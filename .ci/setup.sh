@@ -34,6 +34,19 @@ install_packages() {
         -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "${missing[@]}"
 }
 
+# Lets the kernel start programs for arm64 with an emulator, in containers too (flag F of binfmt_misc). Where a service manager runs,
+# binfmt-support has done it.
+register_emulators() {
+    local folder=/proc/sys/fs/binfmt_misc
+    grep -qs '^flags:.*F' "$folder/qemu-aarch64" && return
+    echo "setup: registering the emulators of qemu-user-static with binfmt_misc"
+    if { [ -e "$folder/status" ] || mount -t binfmt_misc binfmt_misc "$folder"; } && update-binfmts --enable &&
+        grep -qs '^flags:.*F' "$folder/qemu-aarch64"; then
+        return
+    fi
+    echo "setup: programs for arm64 cannot be run here; the test of other architectures will fail" >&2
+}
+
 docker_answers() {
     curl -fs --max-time 5 --unix-socket /var/run/docker.sock http://localhost/_ping >/dev/null 2>&1
 }
@@ -70,7 +83,8 @@ install_packages ca-certificates curl gcc git libc6-dev make mmdebstrap util-lin
 if [ "${1-}" = test ]; then
     # The tests bring engines of their own up and down, compare version orders with the real tools, and import real
     # source packages.
-    install_packages busybox-static docker.io docker-registry dpkg-dev faketime g++ iptables jq openssl python3-venv rpm shellcheck skopeo tar umoci zstd
+    install_packages arch-test binfmt-support busybox-static docker.io docker-registry dpkg-dev faketime g++ iptables jq openssl python3-venv qemu-user-static rpm shellcheck skopeo tar umoci zstd
+    register_emulators
     cargo nextest --version >/dev/null 2>&1 || {
         echo "setup: installing cargo-nextest with cargo"
         retry cargo install --locked cargo-nextest
@@ -101,6 +115,6 @@ if [ "${1-}" = test ]; then
 fi
 if [ "${1-}" = bench ]; then
     [ -n "${DOCKER_HOST-}" ] || docker_answers || install_packages docker.io iptables
-    install_packages dpkg-dev jq piuparts restic rpm skopeo time zstd
+    install_packages dpkg-dev jq piuparts podman restic rpm runc skopeo time zstd
 fi
 [ -z "${1-}" ] || [ -n "${DOCKER_HOST-}" ] || start_docker

@@ -24,6 +24,7 @@ fn main() {
                 id: image.id,
                 role: ImageRole::Builder,
                 builder: "bench".to_owned(),
+                platform: None,
                 key: image.id,
                 origin: Origin::Tar { path: "standard input".to_owned(), digest: Digest::of("bench") },
                 obtained: "tar".to_owned(),

@@ -124,7 +124,13 @@ async fn an_address_of_another_kind_is_refused() {
 async fn a_registry_that_does_not_give_an_image_is_told_as_such() {
     let docker = docker().await;
     for reference in ["127.0.0.1:1/none", "127.0.0.1:1/none:1.0", "not a reference"] {
-        let error = docker.load(ImageSource::Registry(reference.to_owned()), "packhold-none:1").await.err();
+        let error = docker
+            .load(
+                ImageSource::Registry { reference: reference.to_owned(), architecture: None },
+                "packhold-none:1",
+            )
+            .await
+            .err();
         assert!(matches!(error, Some(EngineError::Pull { .. })), "{reference}: {error:?}");
     }
 }

@@ -9,6 +9,8 @@ mod bad_input;
 mod bad_package;
 #[path = "real/bad_world.rs"]
 mod bad_world;
+#[path = "real/emulation.rs"]
+mod emulation;
 #[path = "real/lock.rs"]
 mod lock;
 #[path = "real/replay.rs"]

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use packhold::archive::{self, Archive};
 use packhold::config::{Builders, Pipeline, PipelineFile};
 use packhold::engine::fake::{Fake, Method, Script};
-use packhold::engine::{Command, EngineError, ExecStatus};
-use packhold::model::{Event, FailReason, ImageRole, InfraReason, Outcome, RunRecord, Stage};
+use packhold::engine::{Command, Emulator, EngineError, ExecStatus};
+use packhold::model::{Architecture, Event, FailReason, ImageRole, InfraReason, Outcome, RunRecord, Stage};
 use packhold::run::{Folders, Request, RunError, execute};
 use packhold::stage::BaseChoice;
+use packhold::support::Hint;
 use tokio_util::sync::CancellationToken;
 
 const PIPELINE: &str = "[package]\nname = \"demo\"\n[target.\"debian-12/deb\"]\n";
@@ -648,5 +649,80 @@ async fn an_image_of_the_engine_is_listed_as_the_archive_knows_it() {
     assert_eq!((found.id, found.key, found.obtained.as_str()), (made.id, key, "engine"));
     assert_eq!(found.packages, made.packages);
     assert_eq!(found.packages[0].sha256, Some(sum));
+    world.is_clean();
+}
+
+const TWO_ARCHITECTURES: &str =
+    "[package]\nname = \"demo\"\n[target.\"debian-12/deb\"]\n[target.\"debian-12/deb/arm64\"]\n";
+
+fn emulator(fixed: bool) -> Emulator {
+    Emulator { architecture: Architecture::Arm64, interpreter: "/usr/bin/qemu-aarch64-static".into(), fixed }
+}
+
+#[tokio::test]
+async fn what_the_engine_cannot_emulate_is_refused_before_anything_is_built() {
+    for (emulators, wanted) in [
+        (vec![], "no emulator for arm64"),
+        (vec![emulator(false)], "/usr/bin/qemu-aarch64-static, is registered without flag F"),
+    ] {
+        let world = World::new();
+        emulators.into_iter().for_each(|emulator| world.engine.emulate(emulator));
+        let error = world.run(TWO_ARCHITECTURES).await.0.unwrap_err();
+        assert!(error.to_string().contains(wanted), "{error}");
+        assert!(error.to_string().starts_with("debian-12/deb/arm64: "), "{error}");
+        assert!(error.hint().contains("apt-get install qemu-user-static"), "{}", error.hint());
+        assert_eq!(error.exit_code(), 3);
+        assert_eq!((world.engine.calls(Method::Create), world.engine.calls(Method::Load)), (0, 0));
+        world.is_clean();
+    }
+}
+
+#[tokio::test]
+async fn each_architecture_has_images_of_its_own_and_nothing_of_another_is_reused() {
+    let world = World::new();
+    world.engine.emulate(emulator(true));
+    let files: [(&str, &[u8]); 3] = [("/build/.keep", b""), ("/packages/new/.keep", b""), ("/arm64", b"")];
+    world.engine.in_registry_for(Architecture::Arm64, "docker.io/library/debian:bookworm", &files);
+    let record = world.run(TWO_ARCHITECTURES).await.0.unwrap();
+    assert_eq!(record.outcome, Outcome::Passed, "{:#?}", record.targets);
+    let [own, foreign] = &record.targets[..] else { panic!("{:#?}", record.targets) };
+    assert_eq!(foreign.target.to_string(), "debian-12/deb/arm64");
+    assert!(own.images.iter().all(|id| !foreign.images.contains(id)));
+    assert_ne!(own.build_key, foreign.build_key);
+    assert_ne!(own.verify_key, foreign.verify_key);
+    for (target, platform) in [(own, "linux/amd64"), (foreign, "linux/arm64")] {
+        let used: Vec<_> = record.images.iter().filter(|image| target.images.contains(&image.id)).collect();
+        assert_eq!(used.len(), 3);
+        assert!(used.iter().all(|image| image.platform.as_deref() == Some(platform)), "{used:#?}");
+    }
+    // The second time nothing is made, and nothing is mixed up.
+    let before = world.engine.calls(Method::Create);
+    let again = world.run(TWO_ARCHITECTURES).await.0.unwrap();
+    assert_eq!(world.engine.calls(Method::Create), before);
+    let images =
+        |record: &RunRecord| record.targets.iter().map(|target| target.images.clone()).collect::<Vec<_>>();
+    assert_eq!(images(&again), images(&record));
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn an_image_for_another_architecture_than_the_wanted_one_is_not_taken() {
+    let world = World::new();
+    world.engine.emulate(emulator(true));
+    // A registry that has one image and gives it whatever is asked for.
+    world.engine.in_registry("linux/arm64:docker.io/library/debian:bookworm", &[("/build/.keep", b"")]);
+    let pipeline = "[package]\nname = \"demo\"\n[target.\"debian-12/deb/arm64\"]\n";
+    let mut request = world.request(pipeline);
+    // No mirror either.
+    request.base.mirror = Some("http://127.0.0.1:1/nothing".to_owned());
+    let (send, _events) = tokio::sync::mpsc::unbounded_channel();
+    let record = execute(request, send, CancellationToken::new()).await.unwrap();
+    let outcome = &record.targets[0].outcome;
+    assert!(
+        matches!(outcome, Outcome::Infra { reason: InfraReason::NoBase, message, hint, .. }
+            if message.contains("is for amd64 and not for debian-12/arm64")
+                && hint.contains("--base-tar debian-12/arm64=FILE")),
+        "{outcome:#?}"
+    );
     world.is_clean();
 }

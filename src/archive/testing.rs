@@ -102,6 +102,7 @@ pub(super) fn image_record(image: &Image, key: &str) -> ImageRecord {
         id: image.id,
         role: ImageRole::Base,
         builder: "debian-12".to_owned(),
+        platform: None,
         key: Digest::of(key),
         origin: Origin::Bootstrap { suite: "bookworm".to_owned(), mirror: None, tool: "test".to_owned() },
         obtained: "bootstrap".to_owned(),

@@ -55,9 +55,10 @@ fn show(common: &Common, run: &Run) {
     println!("\nimages");
     for image in &record.images {
         println!(
-            "  {:<8} {:<20} {}  {} packages, from: {}",
+            "  {:<8} {:<20} {:<12} {}  {} packages, from: {}",
             image.role,
             image.builder,
+            image.platform.as_deref().unwrap_or_default(),
             image.id,
             image.packages.len(),
             image.obtained

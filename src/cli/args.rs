@@ -88,7 +88,8 @@ pub(super) struct RunArguments {
     /// The git revision to build
     #[arg(long, value_name = "REV", default_value = "HEAD")]
     pub commit: String,
-    /// Only this target, such as debian-12/deb (may be given several times)
+    /// Only this target, such as debian-12/deb, or debian-12/deb/arm64 where the pipeline names an architecture (may be given several
+    /// times)
     #[arg(long = "target", value_name = "TARGET")]
     pub targets: Vec<TargetName>,
     /// The git repository to build, a path or an address, instead of what the pipeline says
@@ -156,7 +157,7 @@ pub(super) struct UserlandArguments {
     /// The mirror that base images are bootstrapped from
     #[arg(long, env = "PACKHOLD_MIRROR", value_name = "URL")]
     pub mirror: Option<String>,
-    /// Start a builder from the tar of a root file system
+    /// Start a builder from the tar of a root file system; for another architecture BUILDER/ARCHITECTURE=FILE
     #[arg(long, value_name = "BUILDER=FILE", value_parser = builder_and_file)]
     pub base_tar: Vec<(String, PathBuf)>,
 }
@@ -166,7 +167,7 @@ pub(super) struct VerifyArguments {
     /// The packages that are installed together
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// The target that they are for, such as debian-12/deb
+    /// The target that they are for, such as debian-12/deb; for another architecture debian-12/deb/arm64
     #[arg(long, value_name = "TARGET")]
     pub target: TargetName,
     /// The pipeline that says what they are put through [default: what holds for every package]

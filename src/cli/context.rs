@@ -189,7 +189,7 @@ pub(super) async fn verify_request(
     let (builders, base) = userland(arguments.userland)?;
     let target = arguments.target;
     let (package, mut section) = match &arguments.pipeline {
-        None => (String::new(), VerifySection::default()),
+        None => (String::new(), VerifySection::default().for_target(&target)),
         Some(name) => {
             let (_, mut pipeline) = pipeline(Some(name), &builders)?;
             pipeline.select(std::slice::from_ref(&target))?;
@@ -230,7 +230,8 @@ fn userland(arguments: UserlandArguments) -> Result<(Builders, BaseChoice), CliE
         None => Builders::shipped(),
     };
     for (builder, _) in &arguments.base_tar {
-        builders.check_name(builder)?;
+        // As Builder::place has it: `debian-12`, or `debian-12/arm64`.
+        builders.check_name(builder.split('/').next().unwrap_or(builder))?;
     }
     let base = BaseChoice {
         registry: arguments.registry,

@@ -20,7 +20,7 @@ pub(super) async fn plan(common: &Common, arguments: RunArguments) -> Result<u8,
     }
     let mut code = 0;
     for target in &preview.targets {
-        println!("\n{}  {}", target.target, target.version);
+        println!("\n{}  {}  {}", target.target, target.version, target.platform);
         match &target.steps {
             Ok(foreseen) => {
                 for (what, runs, why) in &foreseen.lines {

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use include_dir::{Dir, include_dir};
 use serde::Deserialize;
 
-use super::ConfigError;
 use super::strict::{Document, nearest};
-use crate::model::{Digest, Format, Hasher};
+use super::{ConfigError, StageLimits};
+use crate::model::{Architecture, Digest, Format, Hasher};
 use crate::support::fs::PathContext;
 
 static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/builders");
@@ -50,6 +50,10 @@ pub struct Builder {
     pub base: Base,
     /// All files by name, those of the extended builders included.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// The architecture of its images; `None` where nobody has told the engine's.
+    pub architecture: Option<Architecture>,
+    /// Whether that is another one than the engine's own, so that everything in its containers runs in an emulator.
+    pub emulated: bool,
 }
 
 /// How a builder's userland is obtained.
@@ -102,6 +106,31 @@ struct Manifest {
 }
 
 impl Builder {
+    /// The builder as people, a lock and `--base-tar` tell it from the same one on another architecture: `debian-12`, where its programs are
+    /// emulated `debian-12/arm64`.
+    pub fn place(&self) -> String {
+        match self.architecture.filter(|_| self.emulated) {
+            Some(architecture) => place(&self.name, architecture, self.format),
+            None => self.name.clone(),
+        }
+    }
+
+    /// The same as one path component: `debian-12_arm64`.
+    pub fn file_stem(&self) -> String {
+        self.place().replace('/', "_")
+    }
+
+    /// The key of the userland: builders that ask for the same, on the same architecture, share it.
+    pub fn userland_key(&self) -> Digest {
+        self.base.key(self.architecture)
+    }
+
+    /// What its own scripts may use.
+    pub fn limits(&self) -> StageLimits {
+        let limits = StageLimits::default();
+        if self.emulated { limits.emulated() } else { limits }
+    }
+
     /// The script `name`, if the builder has it.
     pub fn has(&self, name: &str) -> bool {
         self.files.contains_key(name)
@@ -121,9 +150,13 @@ impl Builder {
     }
 }
 
+/// A builder on an architecture that is named.
+pub(super) fn place(builder: &str, architecture: Architecture, format: Format) -> String {
+    format!("{builder}/{}", architecture.name(format))
+}
+
 impl Base {
-    /// The key of the userland: builders that ask for the same share it.
-    pub fn key(&self) -> Digest {
+    fn key(&self, architecture: Option<Architecture>) -> Digest {
         let mut hasher = Hasher::new();
         let mut field = |name: &str, value: &str| hasher.field(name, value).expect("a sink takes every byte");
         field("registry", self.registry.as_deref().unwrap_or(""));
@@ -133,6 +166,10 @@ impl Base {
             field("variant", &bootstrap.variant);
             field("components", &bootstrap.components.join(" "));
             field("include", &bootstrap.include.join(" "));
+        }
+        // Keys from when everything was for amd64 stay what they were.
+        if let Some(architecture) = architecture.filter(|own| *own != Architecture::Amd64) {
+            field("architecture", architecture.oci());
         }
         hasher.finish().0
     }
@@ -144,18 +181,20 @@ pub struct Builders {
     folder: Option<PathBuf>,
     /// Those of an archived run, and nothing beside them.
     kept: Option<BTreeMap<String, Builder>>,
+    /// What the engine's containers run without an emulator.
+    native: Option<Architecture>,
 }
 
 impl Builders {
     /// Those that are compiled in.
     pub fn shipped() -> Self {
-        Self { folder: None, kept: None }
+        Self { folder: None, kept: None, native: None }
     }
 
     /// The builders in `folder`, in front of those that are compiled in.
     pub fn with_folder(folder: &Path) -> Result<Self, ConfigError> {
         std::fs::read_dir(folder).at("read the builders in", folder)?;
-        Ok(Self { folder: Some(folder.to_owned()), kept: None })
+        Ok(Self { folder: Some(folder.to_owned()), kept: None, native: None })
     }
 
     /// The builders of an archived run and no others: name → format, and all files that it had, those of what it extended
@@ -163,9 +202,24 @@ impl Builders {
     pub fn kept(all: BTreeMap<String, (Format, BTreeMap<String, Vec<u8>>)>) -> Self {
         // How a userland was obtained is of no use: the images are kept, too.
         let builder = |(name, (format, files)): (String, (Format, BTreeMap<String, Vec<u8>>))| {
-            (name.clone(), Builder { name, format, base: Base::default(), files })
+            (
+                name.clone(),
+                Builder { name, format, base: Base::default(), files, architecture: None, emulated: false },
+            )
         };
-        Self { folder: None, kept: Some(all.into_iter().map(builder).collect()) }
+        Self { folder: None, kept: Some(all.into_iter().map(builder).collect()), native: None }
+    }
+
+    /// The same builders on an engine of that architecture, in OCI's word.
+    pub fn on(self, architecture: &str) -> Self {
+        Self { native: Architecture::of_oci(architecture), ..self }
+    }
+
+    /// Reads the builder `name` with all that it extends, for an architecture; `None` is the engine's own.
+    pub fn load_for(&self, name: &str, architecture: Option<Architecture>) -> Result<Builder, ConfigError> {
+        let emulated = architecture.is_some() && architecture != self.native;
+        let architecture = architecture.or(self.native);
+        Ok(Builder { architecture, emulated, ..self.load(name)? })
     }
 
     /// The names of all builders, sorted; families that others extend are not among them.
@@ -202,7 +256,7 @@ impl Builders {
         }
     }
 
-    /// Reads the builder `name` with all that it extends.
+    /// Reads the builder `name` with all that it extends, for the engine's own architecture.
     pub fn load(&self, name: &str) -> Result<Builder, ConfigError> {
         if let Some(kept) = &self.kept {
             let unused = || Builder {
@@ -210,8 +264,11 @@ impl Builders {
                 format: Format::Deb,
                 base: Base::default(),
                 files: BTreeMap::new(),
+                architecture: None,
+                emulated: false,
             };
-            return Ok(kept.get(name).cloned().unwrap_or_else(unused));
+            let known = kept.get(name).cloned().unwrap_or_else(unused);
+            return Ok(Builder { architecture: self.native, ..known });
         }
         let bad = |message: String, hint: &str| ConfigError::BadBuilder {
             builder: name.to_owned(),
@@ -276,7 +333,7 @@ impl Builders {
                 ));
             }
         }
-        Ok(Builder { name: name.to_owned(), format, base, files })
+        Ok(Builder { name: name.to_owned(), format, base, files, architecture: self.native, emulated: false })
     }
 
     fn unknown(&self, name: &str) -> ConfigError {
@@ -346,9 +403,25 @@ mod tests {
 
     #[test]
     fn builders_with_the_same_userland_share_its_key() {
-        let key = |name| Builders::shipped().load(name).unwrap().base.key();
+        let key = |name| Builders::shipped().load(name).unwrap().userland_key();
         assert_eq!(key("debian-12"), key("debian-rpm"));
         assert_ne!(key("debian-12"), key("debian-13"));
+    }
+
+    #[test]
+    fn another_architecture_is_another_userland() {
+        let builders = Builders::shipped().on("amd64");
+        let load = |architecture| builders.load_for("debian-12", architecture).unwrap();
+        let (own, named) = (load(None), load(Some(Architecture::Amd64)));
+        let (arm64, s390x) = (load(Some(Architecture::Arm64)), load(Some(Architecture::S390x)));
+        assert_eq!(own, named);
+        assert_eq!((own.place().as_str(), own.emulated), ("debian-12", false));
+        assert_eq!((arm64.place().as_str(), arm64.emulated), ("debian-12/arm64", true));
+        let keys = [own.userland_key(), arm64.userland_key(), s390x.userland_key()];
+        assert_eq!(std::collections::BTreeSet::from(keys).len(), 3);
+        // On a machine of that architecture it is the same userland, and nothing is emulated.
+        let there = Builders::shipped().on("arm64").load("debian-12").unwrap();
+        assert_eq!((there.userland_key(), there.emulated), (arm64.userland_key(), false));
     }
 
     #[test]

@@ -22,6 +22,17 @@ pub struct StageLimits {
     pub silence: Duration,
 }
 
+/// How much longer a step may take for a target that names an architecture: programs in an emulator are that much slower.
+pub const EMULATION_FACTOR: u32 = 8;
+
+impl StageLimits {
+    /// The same, with time for an emulator.
+    pub fn emulated(&self) -> Self {
+        let longer = |time: Duration| time.saturating_mul(EMULATION_FACTOR);
+        Self { time: longer(self.time), silence: longer(self.silence), ..self.clone() }
+    }
+}
+
 impl Default for StageLimits {
     fn default() -> Self {
         Self {

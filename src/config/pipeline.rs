@@ -332,6 +332,10 @@ impl Checker<'_> {
         limits: &StageLimits,
     ) -> Result<TargetSection, ConfigError> {
         let name = self.target_name(key)?;
+        let limits = match name.architecture {
+            Some(_) => &limits.emulated(),
+            None => limits,
+        };
         self.builder(&Spanned::new(key.span(), name.builder.clone()))?;
         if let Some(makes) = self.builders.format_of(&name.builder)?.filter(|makes| *makes != name.format) {
             return Err(self.document.error(

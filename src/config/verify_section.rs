@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::checker::Checker;
-use super::limits::{RawLimits, duration};
+use super::limits::{EMULATION_FACTOR, RawLimits, duration};
 use super::lint::{LintSection, RawLint};
 use super::strict::nearest;
 use super::{ConfigError, StageLimits};
@@ -51,6 +51,10 @@ impl VerifySection {
         own.files.retain(|item| is_for(&item.only));
         own.services.retain(|item| is_for(&item.only));
         own.exceptions.retain(|item| is_for(&item.only));
+        if target.architecture.is_some() {
+            own.limits = own.limits.emulated();
+            own.smoke.iter_mut().for_each(|smoke| smoke.time = smoke.time.saturating_mul(EMULATION_FACTOR));
+        }
         own
     }
 }

@@ -37,6 +37,8 @@ pub struct Docker {
     /// `docker` or `podman`.
     kind: String,
     address: String,
+    /// Held while an image is pulled: a reference stands for the image of one architecture at a time.
+    pulling: Arc<tokio::sync::Mutex<()>>,
     /// What a container's limits had counted when this process last looked.
     counters: Arc<Mutex<HashMap<ContainerId, limits::Counters>>>,
 }
@@ -58,7 +60,9 @@ impl Engine for Docker {
 
     async fn load(&self, source: ImageSource, tag: &str) -> Result<ImageInfo> {
         let loaded = match source {
-            ImageSource::Registry(reference) => self.pull(&reference).await?,
+            ImageSource::Registry { reference, architecture } => {
+                return self.pull_as(&reference, architecture, tag).await;
+            }
             ImageSource::Archive(archive) => self.load_archive(archive).await?,
         };
         self.tag(&loaded, tag).await?;

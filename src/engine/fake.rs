@@ -18,10 +18,10 @@ use tokio::io::AsyncReadExt;
 
 use self::files::Files;
 use super::{
-    ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineError, EngineInfo, ExecStatus,
-    Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Root, Sink, SnapshotId,
+    ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Emulator, Engine, EngineError, EngineInfo,
+    ExecStatus, Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Root, Sink, SnapshotId,
 };
-use crate::model::Digest;
+use crate::model::{Architecture, Digest};
 
 /// A method of [`Engine`], to name where a fault is.
 #[expect(missing_docs, reason = "each is named after the method")]
@@ -112,6 +112,7 @@ struct State {
     commands: Vec<Command>,
     created: Vec<ContainerSpec>,
     init: bool,
+    emulators: Vec<Emulator>,
     calls: BTreeMap<Method, usize>,
     /// An error to give at the nth call of a method, or never to return from it.
     faults: Vec<(Method, usize, Option<MakeError>)>,
@@ -132,23 +133,46 @@ impl Fake {
 
     /// An image in the store, with the tag `tag` and these files.
     pub fn image(&self, tag: &str, files: &[(&str, &[u8])]) -> ImageId {
+        self.image_for(Architecture::Amd64, tag, files)
+    }
+
+    fn image_for(&self, architecture: Architecture, tag: &str, files: &[(&str, &[u8])]) -> ImageId {
         let mut tree = Files::default();
         for (path, bytes) in files {
             tree.write(path, bytes, "0:0");
         }
         let mut state = self.lock();
-        let id = state.add_image(vec![tree.to_tar("/")], &BTreeMap::new(), Vec::new());
+        let id = state.add_image(vec![tree.to_tar("/")], &BTreeMap::new(), Vec::new(), architecture.oci());
         state.tags.insert(tag.to_owned(), id);
         id
     }
 
     /// An image that can be pulled as `reference`.
     pub fn in_registry(&self, reference: &str, files: &[(&str, &[u8])]) -> ImageId {
-        let id = self.image("packhold-fake:registry", files);
+        self.publish(Architecture::Amd64, reference, files)
+    }
+
+    fn publish(&self, architecture: Architecture, name: &str, files: &[(&str, &[u8])]) -> ImageId {
+        let id = self.image_for(architecture, "packhold-fake:registry", files);
         let mut state = self.lock();
         state.tags.remove("packhold-fake:registry");
-        state.registry.insert(reference.to_owned(), id);
+        state.registry.insert(name.to_owned(), id);
         id
+    }
+
+    /// An image for another architecture that can be pulled as `reference`.
+    pub fn in_registry_for(
+        &self,
+        architecture: Architecture,
+        reference: &str,
+        files: &[(&str, &[u8])],
+    ) -> ImageId {
+        self.publish(architecture, &format!("{}:{reference}", architecture.platform()), files)
+    }
+
+    /// Its kernel starts programs of another architecture with an emulator.
+    pub fn emulate(&self, emulator: Emulator) {
+        self.lock().emulators.push(emulator);
     }
 
     /// What commands do for which `matcher` is true. Of several the latest counts.
@@ -273,11 +297,12 @@ impl State {
         layers: Vec<Vec<u8>>,
         labels: &BTreeMap<String, String>,
         parent: Vec<Vec<u8>>,
+        architecture: &str,
     ) -> ImageId {
         let layers: Vec<_> = parent.into_iter().chain(layers).collect();
         let digests: Vec<_> = layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
         let config = json!({
-            "architecture": "amd64", "os": "linux", "config": {"Labels": labels},
+            "architecture": architecture, "os": "linux", "config": {"Labels": labels},
             "rootfs": {"type": "layers", "diff_ids": digests},
         });
         let config = config.to_string().into_bytes();
@@ -349,6 +374,7 @@ impl Engine for Fake {
             version: "0".to_owned(),
             api: "0".to_owned(),
             arch: "amd64".to_owned(),
+            emulators: Some(self.lock().emulators.clone()),
             kernel: None,
             cores: None,
             store: None,
@@ -387,8 +413,12 @@ impl Engine for Fake {
     async fn load(&self, source: ImageSource, tag: &str) -> Result<ImageInfo> {
         self.enter(Method::Load).await?;
         let id = match source {
-            ImageSource::Registry(reference) => {
-                let id = self.lock().registry.get(&reference).copied();
+            ImageSource::Registry { reference, architecture } => {
+                let known = match architecture {
+                    None => reference.clone(),
+                    Some(architecture) => format!("{}:{reference}", architecture.platform()),
+                };
+                let id = self.lock().registry.get(&known).copied();
                 id.ok_or_else(|| EngineError::Pull { reference, message: "no such image".to_owned() })?
             }
             ImageSource::Archive(archive) => {
@@ -513,7 +543,7 @@ impl Engine for Fake {
         let (parent, info) = state.image(&image)?;
         let (layers, mut labels) = (parent.layers.clone(), info.labels);
         labels.extend(spec.labels.clone());
-        let id = state.add_image(vec![layer], &labels, layers);
+        let id = state.add_image(vec![layer], &labels, layers, &info.arch);
         state.tags.insert(spec.tag.clone(), id);
         Ok(state.image(&id)?.1)
     }

@@ -7,6 +7,7 @@
 pub mod conformance;
 pub mod docker;
 pub mod embedded;
+mod emulation;
 pub mod fake;
 mod says;
 mod types;
@@ -15,6 +16,7 @@ use std::ops::ControlFlow;
 
 use async_trait::async_trait;
 
+pub use emulation::{Emulator, emulators};
 pub use types::{
     ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, EngineError, EngineInfo, ExecStatus, Found,
     ImageId, ImageInfo, ImageSource, Limits, Network, Object, Query, Result, Root, SnapshotId,

@@ -3,7 +3,8 @@ use std::pin::Pin;
 
 use tokio::io::AsyncRead;
 
-use crate::model::Digest;
+use super::Emulator;
+use crate::model::{Architecture, Digest};
 use crate::support::Hint;
 
 /// A stream of bytes, usually a tar.
@@ -105,6 +106,8 @@ pub struct EngineInfo {
     pub api: String,
     /// The architecture of its containers, in OCI's word: `amd64`.
     pub arch: String,
+    /// The other architectures whose programs its kernel hands to an emulator; `None` where that cannot be known from here.
+    pub emulators: Option<Vec<Emulator>>,
     /// The release of the kernel that runs its containers, where it tells.
     pub kernel: Option<String>,
     /// The number of its cores, where it tells.
@@ -172,8 +175,13 @@ pub struct ImageInfo {
 
 /// Where an image comes from.
 pub enum ImageSource {
-    /// Pulled from a registry by `name[:tag][@digest]`.
-    Registry(String),
+    /// Pulled from a registry.
+    Registry {
+        /// `name[:tag][@digest]`.
+        reference: String,
+        /// The architecture whose image is wanted; `None` is the engine's own.
+        architecture: Option<Architecture>,
+    },
     /// A `docker save` archive that holds one image.
     Archive(ByteStream),
 }

@@ -71,6 +71,10 @@ pub struct ImageRecord {
     pub role: ImageRole,
     /// The builder it belongs to.
     pub builder: String,
+    /// The platform it is for, as OCI's registries name it: `linux/arm64`. `None` in records of earlier versions, and where the engine does
+    /// not tell its architecture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
     /// What it was made from, as a key: the same key means that the image need not be made again.
     pub key: Digest,
     /// Where it came from the first time.

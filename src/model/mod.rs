@@ -3,6 +3,7 @@
 //! Nothing here does I/O. Every type that is stored or printed as JSON is defined here, so that the run record has
 //! one home.
 
+mod architecture;
 mod artifact;
 mod check;
 mod condition;
@@ -19,6 +20,7 @@ mod stage;
 mod target;
 mod version;
 
+pub use architecture::{Architecture, ElfMachine};
 pub use artifact::{Artifact, ArtifactKind, PackageIdentity};
 pub use check::{Check, Scenario, Tier};
 pub use condition::Condition;

@@ -3,6 +3,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Architecture;
+
 /// A package format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -22,7 +24,8 @@ impl fmt::Display for Format {
     }
 }
 
-/// One builder × one package format of a pipeline, written `BUILDER/FORMAT`: `debian-12/deb`.
+/// One builder × one package format of a pipeline, written `BUILDER/FORMAT`: `debian-12/deb`. For another architecture than the
+/// engine's own its name follows, in the format's own word: `debian-12/deb/arm64`, `rocky-9/rpm/aarch64`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct TargetName {
@@ -30,23 +33,42 @@ pub struct TargetName {
     pub builder: String,
     /// What is built on it.
     pub format: Format,
+    /// What it is built for; `None` is the engine's own architecture.
+    pub architecture: Option<Architecture>,
 }
 
 /// A text that does not name a target.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is not a target of the form BUILDER/FORMAT, such as debian-12/deb or rocky-9/rpm")]
-pub struct TargetParseError(String);
+#[non_exhaustive]
+pub enum TargetParseError {
+    /// It has another form.
+    #[error(
+        "`{0}` is not a target of the form BUILDER/FORMAT or BUILDER/FORMAT/ARCHITECTURE, such as debian-12/deb or rocky-9/rpm/aarch64"
+    )]
+    Form(String),
+    /// Its format has no such architecture, or calls it otherwise.
+    #[error("`{architecture}` is not an architecture of {format} packages; {advice}")]
+    Architecture {
+        /// What was written.
+        architecture: String,
+        /// The format.
+        format: Format,
+        /// What to write instead.
+        advice: String,
+    },
+}
 
 impl TargetName {
     /// The target's name as one path component: `debian-12_deb`.
     pub fn file_stem(&self) -> String {
-        format!("{}_{}", self.builder, self.format)
+        self.to_string().replace('/', "_")
     }
 }
 
 impl fmt::Display for TargetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}/{}", self.builder, self.format))
+        let architecture = self.architecture.map(|own| format!("/{}", own.name(self.format)));
+        f.pad(&format!("{}/{}{}", self.builder, self.format, architecture.unwrap_or_default()))
     }
 }
 
@@ -54,8 +76,12 @@ impl FromStr for TargetName {
     type Err = TargetParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || TargetParseError(text.to_owned());
-        let (builder, format) = text.split_once('/').ok_or_else(error)?;
+        let error = || TargetParseError::Form(text.to_owned());
+        let (builder, rest) = text.split_once('/').ok_or_else(error)?;
+        let (format, architecture) = match rest.split_once('/') {
+            Some((format, architecture)) => (format, Some(architecture)),
+            None => (rest, None),
+        };
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
         if builder.is_empty() || builder.starts_with('.') || !builder.chars().all(plain) {
             return Err(error());
@@ -65,8 +91,24 @@ impl FromStr for TargetName {
             "rpm" => Format::Rpm,
             _ => return Err(error()),
         };
-        Ok(Self { builder: builder.to_owned(), format })
+        let architecture = match architecture {
+            None => None,
+            Some(name) if name.is_empty() || !name.chars().all(plain) => return Err(error()),
+            Some(name) => Some(Architecture::named(name, format).ok_or_else(|| unknown(name, format))?),
+        };
+        Ok(Self { builder: builder.to_owned(), format, architecture })
     }
+}
+
+fn unknown(name: &str, format: Format) -> TargetParseError {
+    let advice = match Architecture::of_any(name) {
+        Some(meant) => format!("they call it {}", meant.name(format)),
+        None => {
+            let names: Vec<&str> = Architecture::ALL.iter().map(|known| known.name(format)).collect();
+            format!("those known are {}", names.join(", "))
+        }
+    };
+    TargetParseError::Architecture { architecture: name.to_owned(), format, advice }
 }
 
 impl From<TargetName> for String {
@@ -95,8 +137,38 @@ mod tests {
     }
 
     #[test]
+    fn an_architecture_is_named_as_the_format_does() {
+        let deb: TargetName = "debian-12/deb/arm64".parse().unwrap();
+        let rpm: TargetName = "rocky-9/rpm/aarch64".parse().unwrap();
+        assert_eq!(
+            (deb.architecture, rpm.architecture),
+            (Some(Architecture::Arm64), Some(Architecture::Arm64))
+        );
+        assert_eq!(
+            (deb.to_string().as_str(), rpm.to_string().as_str()),
+            ("debian-12/deb/arm64", "rocky-9/rpm/aarch64")
+        );
+        assert_eq!(deb.file_stem(), "debian-12_deb_arm64");
+        let said = |text: &str| text.parse::<TargetName>().unwrap_err().to_string();
+        assert!(said("debian-12/deb/aarch64").contains("they call it arm64"));
+        assert!(said("rocky-9/rpm/pdp11").contains("x86_64, aarch64"));
+    }
+
+    #[test]
     fn a_target_never_names_a_path_outside_the_builders() {
-        for text in ["", "deb", "/deb", "../deb", "a/b/deb", "debian-12/", "debian-12/apk", "a b/deb"] {
+        for text in [
+            "",
+            "deb",
+            "/deb",
+            "../deb",
+            "a/b/deb",
+            "debian-12/",
+            "debian-12/apk",
+            "a b/deb",
+            "a/deb/",
+            "a/deb/../x",
+            "a/deb/arm64/",
+        ] {
             assert!(text.parse::<TargetName>().is_err(), "{text}");
         }
     }

@@ -192,7 +192,7 @@ pub fn verify_key(inputs: VerifyInputs<'_>) -> Digest {
     for other in others {
         // Its base image is whatever its name stands for at the time.
         key = key.with("other", &other.name).with("scripts", making(other, &scripts));
-        key = key.with("base", other.base.key().to_string());
+        key = key.with("base", other.userland_key().to_string());
     }
     for artifact in artifacts.iter().filter(|artifact| artifact.kind == ArtifactKind::Package) {
         key = key.with("artifact", &artifact.name).with("digest", artifact.digest.to_string());

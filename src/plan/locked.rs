@@ -27,7 +27,7 @@ pub fn locked_images<'a>(
     need: LockNeed<'_>,
 ) -> Result<Vec<(String, &'a LockedImage)>, String> {
     let builder = need.builder;
-    let name = &builder.name;
+    let name = &builder.place();
     let images = lock.builders.get(name).ok_or_else(|| format!("it knows no builder `{name}`"))?;
     let deps = match need.target {
         Some(target) => lock.targets.get(target),

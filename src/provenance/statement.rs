@@ -86,11 +86,15 @@ fn dependencies(record: &RunRecord, files: &[RunFile]) -> Vec<Value> {
     all.extend(files.iter().filter(|file| inputs.contains(&file.role)).map(resource));
     for image in &record.images {
         let layers: Vec<String> = image.layers.iter().map(Digest::to_string).collect();
+        let mut annotations = json!({ "role": image.role, "builder": image.builder, "layers": layers });
+        if let Some(platform) = &image.platform {
+            annotations["platform"] = json!(platform);
+        }
         all.push(json!({
             "name": format!("{} image of {}", image.role, image.builder),
             "digest": sha256(&image.id),
             "mediaType": "application/vnd.oci.image.config.v1+json",
-            "annotations": { "role": image.role, "builder": image.builder, "layers": layers },
+            "annotations": annotations,
         }));
     }
     // Each package file once, with the images that have it installed.

@@ -1,10 +1,12 @@
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::error::REGISTER;
 use super::{Folders, RunError, open_shop_for};
 use crate::archive::Archive;
 use crate::config::Builders;
-use crate::engine::{Engine, embedded};
+use crate::engine::{Emulator, Engine, EngineInfo, embedded};
+use crate::model::Architecture;
 use crate::stage::{BaseChoice, Reporter, probe};
 use std::path::Path;
 use std::sync::Arc;
@@ -86,6 +88,8 @@ pub async fn examine(
     };
     let info = engine.info().await?;
     say("engine", Health::Good, format!("{} {}, API {}, {}", info.kind, info.version, info.api, info.arch));
+    let arch = info.arch.clone();
+    emulation(&mut say, &info);
     let limits = if info.limits { Health::Good } else { Health::Bad };
     say(
         "limits",
@@ -110,6 +114,7 @@ pub async fn examine(
         CancellationToken::new(),
     )?;
     let mut probed = 0;
+    let builders = builders.clone().on(&arch);
     for name in builders.names() {
         let builder = builders.load(&name)?;
         if let Some(result) = probe(&shop, &builder).await {
@@ -127,6 +132,28 @@ pub async fn examine(
     }
     let _ = std::fs::remove_dir_all(&shop.logs);
     Ok(findings)
+}
+
+/// Whether packages for other architectures can be built.
+fn emulation(say: &mut impl FnMut(&str, Health, String), info: &EngineInfo) {
+    let Some(emulators) = &info.emulators else {
+        let detail = "not known: the engine is on another machine; a run tries it";
+        say("other architectures", Health::Unknown, detail.to_owned());
+        return;
+    };
+    for architecture in Architecture::ALL.into_iter().filter(|own| own.oci() != info.arch) {
+        let what = format!("containers for {architecture}");
+        match emulators.iter().find(|emulator| emulator.architecture == architecture) {
+            Some(Emulator { interpreter, fixed: true, .. }) => {
+                say(&what, Health::Good, format!("emulated by {} (flag F)", interpreter.display()));
+            }
+            Some(Emulator { interpreter, .. }) => {
+                let path = interpreter.display();
+                say(&what, Health::Unknown, format!("{path} is registered without flag F: {REGISTER}"));
+            }
+            None => say(&what, Health::Unknown, format!("no emulator is registered: {REGISTER}")),
+        }
+    }
 }
 
 fn disk(say: &mut impl FnMut(&str, Health, String), what: &str, path: &std::path::Path) {

@@ -1,9 +1,9 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::archive::ArchiveError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
-use crate::model::Format;
+use crate::model::{Architecture, Format, TargetName};
 use crate::source::SourceError;
 use crate::support::Hint;
 use crate::support::fs::FsError;
@@ -41,10 +41,38 @@ pub enum RunError {
         /// The name.
         name: String,
     },
+    /// A target is for an architecture whose programs the engine's containers cannot run.
+    #[error("{target}: the {engine} engine's containers run programs for {own}, and {}", why(.architecture, .interpreter.as_deref()))]
+    NoEmulator {
+        /// The target.
+        target: Box<TargetName>,
+        /// What it is for.
+        architecture: Architecture,
+        /// The engine.
+        engine: String,
+        /// The engine's own architecture, in OCI's word.
+        own: String,
+        /// The emulator that is registered, but not for containers.
+        interpreter: Option<PathBuf>,
+    },
     /// The user or the system asked to stop.
     #[error("interrupted")]
     Interrupted,
 }
+
+fn why(architecture: &Architecture, interpreter: Option<&Path>) -> String {
+    match interpreter {
+        None => format!("no emulator for {architecture} is registered with binfmt_misc"),
+        Some(path) => format!(
+            "the emulator for {architecture}, {}, is registered without flag F, so that containers do not see it",
+            path.display()
+        ),
+    }
+}
+
+/// What gives a machine emulators that containers can use.
+pub(super) const REGISTER: &str =
+    "`apt-get install qemu-user-static binfmt-support arch-test` registers them";
 
 impl RunError {
     /// The process's exit code: 2 for bad input, 3 for infrastructure, 130 for an interruption.
@@ -60,7 +88,7 @@ impl RunError {
             ) => 3,
             Self::Source(_) => 2,
             Self::Archive(error) => exit_code_of(error),
-            Self::Engine(_) | Self::Fs(_) => 3,
+            Self::Engine(_) | Self::Fs(_) | Self::NoEmulator { .. } => 3,
             Self::Interrupted => 130,
         }
     }
@@ -93,6 +121,11 @@ impl Hint for RunError {
                 )
             }
             Self::SameName { .. } => "name each package once".to_owned(),
+            Self::NoEmulator { .. } => format!(
+                "{REGISTER} (with flag F); where no service manager does it, `mount -t binfmt_misc binfmt_misc \
+                 /proc/sys/fs/binfmt_misc` and `update-binfmts --enable` do; `packhold doctor` shows what is there; or choose \
+                 other targets with --target"
+            ),
             Self::Interrupted => "run it again; what was finished is reused".to_owned(),
         }
     }

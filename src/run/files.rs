@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use super::{Folders, RunError, clean_up_after, open_shop_for};
+use super::{Folders, RunError, clean_up_after, open_shop_for, platform};
 use crate::archive::Archive;
 use crate::config::{Builder, Builders, ConfigError, VerifySection};
 use crate::engine::Engine;
@@ -51,22 +51,29 @@ pub struct VerifyFiles {
 /// Puts files through the scenarios and says what was found. Nothing is archived; the logs are in the folder of the
 /// run's id.
 pub async fn verify_files(
-    request: VerifyFiles,
+    mut request: VerifyFiles,
     events: UnboundedSender<Event>,
     cancel: CancellationToken,
 ) -> Result<(RunId, TargetRecord), RunError> {
-    let builder = Arc::new(request.builders.load(&request.target.builder)?);
+    let engine = request.engine.info().await?;
+    platform::check(&engine, [&request.target])?;
+    request.builders = request.builders.on(&engine.arch);
+    let architecture = request.target.architecture;
+    let builder = Arc::new(request.builders.load_for(&request.target.builder, architecture)?);
     if builder.format != request.target.format {
         let hint = format!("builder `{}` makes {} packages", builder.name, builder.format);
         return Err(ConfigError::UnknownTarget { name: request.target.to_string(), hint }.into());
     }
-    let others = request.section.images.iter().map(|name| Ok(Arc::new(request.builders.load(name)?)));
+    let others = request
+        .section
+        .images
+        .iter()
+        .map(|name| Ok(Arc::new(request.builders.load_for(name, architecture)?)));
     let others: Vec<Arc<Builder>> = others.collect::<Result<_, RunError>>()?;
     let format = request.target.format;
     let packages = read_all(request.files.clone(), format).await?;
     let before = read_all(request.before.clone(), format).await?;
 
-    request.engine.info().await?;
     let scratch = request.folders.scratch()?;
     let (engine, archive) = (request.engine.clone(), request.archive.clone());
     let place = (Timestamp::now(), scratch.path());

@@ -1,5 +1,5 @@
 use super::source::Source;
-use super::{Request, RunError, builder_of};
+use super::{Request, RunError, builder_for};
 use crate::config::TargetSection;
 use crate::model::{Outcome, Stage, StageRecord};
 use crate::plan::{Dependencies, TargetPlan, plan_target};
@@ -26,7 +26,7 @@ impl Resolved {
 /// Plans a target of the commit.
 pub(super) fn plan(request: &Request, source: &Source, section: &TargetSection) -> StageResult<TargetPlan> {
     let broken = |message: String, hint: String| Outcome::Broken { message, hint };
-    let builder = builder_of(request, &section.name.builder)
+    let builder = builder_for(request, &section.name)
         .map_err(|error: RunError| broken(error.to_string(), error.hint()))?;
     let at = request.pipeline.targets.iter().position(|target| target.name == section.name);
     let packaging = at.map(|at| source.packaging[at].clone()).unwrap_or_default();

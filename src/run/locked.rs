@@ -29,7 +29,7 @@ pub(super) async fn check(
         let found = need.and_then(|need| {
             let found =
                 locked_images(lock, need).map_err(|why| refused(format!("the lock does not hold: {why}")))?;
-            Ok((need.builder.name.clone(), found))
+            Ok((need.builder.place(), found))
         });
         match found {
             Ok((builder, found)) => {
@@ -39,7 +39,7 @@ pub(super) async fn check(
         }
     };
     if let Some(stage) = &request.pipeline.prepare {
-        let builder = super::builder_of(request, &stage.builder);
+        let builder = super::builder_of(request, &stage.builder, None);
         let builder = builder.map_err(|error| refused(error.to_string()));
         match builder {
             Err(outcome) => take(Err(outcome), None),

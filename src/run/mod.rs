@@ -9,6 +9,7 @@ mod files;
 mod folders;
 mod images;
 mod locked;
+mod platform;
 mod prepared;
 mod preview;
 mod previous;
@@ -39,7 +40,8 @@ pub use update::{Updated, sharing_builders, update};
 use crate::archive::Archive;
 use crate::engine::{Engine, EngineInfo};
 use crate::model::{
-    EngineRecord, Event, InfraReason, LockRecord, Outcome, RunId, RunRecord, Stage, TargetRecord, ToolRecord,
+    Architecture, EngineRecord, Event, InfraReason, LockRecord, Outcome, RunId, RunRecord, Stage, TargetName,
+    TargetRecord, ToolRecord,
 };
 use crate::sandbox::reap;
 use crate::stage::{
@@ -49,13 +51,14 @@ use crate::stage::{
 
 /// Runs a pipeline. The result says what happened, also when nothing was built; an error means that no run began.
 pub async fn execute(
-    request: Request,
+    mut request: Request,
     events: UnboundedSender<Event>,
     cancel: CancellationToken,
 ) -> Result<RunRecord, RunError> {
     let started = Timestamp::now();
     let start = Instant::now();
     let engine = request.engine.info().await?;
+    platform::settle(&mut request, &engine)?;
     let scratch = request.folders.scratch()?;
     let mut shop = open_shop(&request, started, scratch.path(), Reporter::new(events), cancel)?;
     clean_up_after(&request.folders, &shop).await?;
@@ -206,7 +209,7 @@ async fn store(
     request: &Request,
     source: &source::Source,
     record: &mut RunRecord,
-    artifacts: BTreeMap<crate::model::TargetName, std::path::PathBuf>,
+    artifacts: BTreeMap<TargetName, std::path::PathBuf>,
 ) {
     let stopped = |reason: InfraReason| {
         let outcomes = record.targets.iter().map(|t: &TargetRecord| &t.outcome).chain([&record.outcome]);
@@ -238,7 +241,16 @@ async fn store(
     record.outcome = Outcome::of_all([&record.outcome, &outcome]);
 }
 
-/// The builder of that name, shared by the targets that use it.
-fn builder_of(request: &Request, name: &str) -> Result<Arc<crate::config::Builder>, RunError> {
-    Ok(Arc::new(request.builders.load(name)?))
+/// The builder of that name for an architecture (`None`: the engine's own), shared by the targets that use it.
+fn builder_of(
+    request: &Request,
+    name: &str,
+    architecture: Option<Architecture>,
+) -> Result<Arc<crate::config::Builder>, RunError> {
+    Ok(Arc::new(request.builders.load_for(name, architecture)?))
+}
+
+/// The builder of a target.
+fn builder_for(request: &Request, target: &TargetName) -> Result<Arc<crate::config::Builder>, RunError> {
+    builder_of(request, &target.builder, target.architecture)
 }

@@ -33,7 +33,7 @@ impl<'a> SharedPrepare<'a> {
             inner: Some(Inner {
                 shop,
                 stage,
-                builder: builder_of(request, &stage.builder)?,
+                builder: builder_of(request, &stage.builder, None)?,
                 tree,
                 recorder: Mutex::new(None),
                 record: Mutex::new(None),

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{Request, RunError, builder_of, locked, open_shop, source};
+use super::{Request, RunError, builder_for, locked, open_shop, platform, source};
 use crate::model::{Outcome, SourceRecord, TargetName};
 use crate::plan::plan_target;
 use crate::stage::{Foreseen, ImagePolicy, Reporter, foresee};
@@ -22,6 +22,8 @@ pub struct Preview {
 pub struct TargetPreview {
     /// The target.
     pub target: TargetName,
+    /// The platform that its containers would have, and what emulates it: `linux/amd64`.
+    pub platform: String,
     /// The version that its packages would carry; empty if it cannot be built.
     pub version: String,
     /// What would be done, or what is wrong and what to do about it.
@@ -29,8 +31,9 @@ pub struct TargetPreview {
 }
 
 /// Says what [`execute`](super::execute) would do. Nothing is built, pulled or stored.
-pub async fn preview(request: Request, cancel: CancellationToken) -> Result<Preview, RunError> {
-    request.engine.info().await?;
+pub async fn preview(mut request: Request, cancel: CancellationToken) -> Result<Preview, RunError> {
+    let engine = request.engine.info().await?;
+    platform::settle(&mut request, &engine)?;
     let scratch = request.folders.scratch()?;
     let (events, _nobody) = tokio::sync::mpsc::unbounded_channel();
     let mut shop = open_shop(&request, Timestamp::now(), scratch.path(), Reporter::new(events), cancel)?;
@@ -44,7 +47,7 @@ pub async fn preview(request: Request, cancel: CancellationToken) -> Result<Prev
     }
     let mut targets = Vec::new();
     for (section, packaging) in request.pipeline.targets.iter().zip(&found.packaging) {
-        let builder = builder_of(&request, &section.name.builder)?;
+        let builder = builder_for(&request, &section.name)?;
         let plan = plan_target(&request.pipeline.name, section, builder, &found.tree.commit, packaging);
         let (version, steps) = match plan {
             Err(error) => (String::new(), Err((error.message, error.hint))),
@@ -62,7 +65,8 @@ pub async fn preview(request: Request, cancel: CancellationToken) -> Result<Prev
                 (plan.version.full.clone(), steps.map_err(|error| (error.to_string(), error.hint())))
             }
         };
-        targets.push(TargetPreview { target: section.name.clone(), version, steps });
+        let platform = platform::words(&engine, &section.name);
+        targets.push(TargetPreview { target: section.name.clone(), platform, version, steps });
     }
     // An empty folder of logs is of no use to anybody.
     let _ = std::fs::remove_dir(&shop.logs);

@@ -12,7 +12,7 @@ use super::reproduce::{Again, reproduce};
 use super::source::Source;
 use super::{Request, builder_of};
 use crate::config::{Builder, TargetSection, VerifySection};
-use crate::model::{Digest, InfraReason, Outcome, Reproducibility, Stage, TargetRecord};
+use crate::model::{Architecture, Digest, InfraReason, Outcome, Reproducibility, Stage, TargetRecord};
 use crate::plan::{BuildInputs, TargetPlan, VerifyInputs, build_key, verify_key};
 use crate::stage::{
     Built, Conditions, Recorder, StageResult, TargetImages, Verified, VerifyRequest, Workshop, build,
@@ -152,7 +152,7 @@ impl Work<'_> {
         let target = &plan.section.name;
         let section = self.request.pipeline.verify.for_target(target);
         let mut recorder = Recorder::start(self.shop, Some(target), Stage::Verify);
-        let found = self.further_builders(&section).and_then(|others| {
+        let found = self.further_builders(&section, target.architecture).and_then(|others| {
             let previous = previous(self.request, self.source, target)?;
             Ok((others, previous))
         });
@@ -193,9 +193,13 @@ impl Work<'_> {
         self.finish(recorder, result)
     }
 
-    fn further_builders(&self, section: &VerifySection) -> StageResult<Vec<Arc<Builder>>> {
+    fn further_builders(
+        &self,
+        section: &VerifySection,
+        architecture: Option<Architecture>,
+    ) -> StageResult<Vec<Arc<Builder>>> {
         let load = |name: &String| {
-            builder_of(self.request, name)
+            builder_of(self.request, name, architecture)
                 .map_err(|error| Outcome::Broken { message: error.to_string(), hint: error.hint() })
         };
         section.images.iter().map(load).collect()

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::images::{Resolved, resolve};
 use super::prepared::SharedPrepare;
-use super::{Request, RunError, clean_up_after, open_shop, source};
+use super::{Request, RunError, clean_up_after, open_shop, platform, source};
 use crate::config::{ImageChange, Lock, LockFile, LockedBuilder, LockedDeps, LockedImage};
 use crate::model::{Digest, Event, ImageRecord, Outcome, Stage, TargetName};
 use crate::stage::{ImagePolicy, Recorder, Reporter, TargetImages, Workshop, keep_images, own_packages};
@@ -36,14 +36,15 @@ pub struct Updated {
 /// Makes the images of a request's targets anew, from the mirrors and registries of today, and writes the lock. Entries of other
 /// targets stay if `partly`, and go otherwise. The file is replaced as a whole, or left as it was.
 pub async fn update(
-    request: Request,
+    mut request: Request,
     partly: bool,
     events: UnboundedSender<Event>,
     cancel: CancellationToken,
 ) -> Result<Updated, RunError> {
     // A lock that cannot be read is told before an hour is spent.
     let old = LockFile::read(&request.file)?;
-    request.engine.info().await?;
+    let engine = request.engine.info().await?;
+    platform::settle(&mut request, &engine)?;
     let scratch = request.folders.scratch()?;
     let now = Timestamp::now();
     let mut shop = open_shop(&request, now, scratch.path(), Reporter::new(events), cancel)?;
@@ -81,7 +82,7 @@ pub async fn update(
         let (Some(plan), Ok(images)) = (plan, images) else { continue };
         let image = image(&images.deps, Some(&images.builder));
         let deps = LockedDeps { declared: declared.lines().to_vec(), deps: plan.section.deps.clone(), image };
-        lock.builders.insert(name.builder.clone(), builder(&images, &used));
+        lock.builders.insert(plan.builder.place(), builder(&images, &used));
         lock.targets.insert(name, deps);
     }
     if let (Some(stage), Ok(Some(images))) = (&request.pipeline.prepare, &shared) {
@@ -149,7 +150,11 @@ fn write(request: &Request, text: &str) -> Result<(), RunError> {
 /// every image of it follows from the same base.
 pub fn sharing_builders(pipeline: &crate::config::Pipeline, wanted: &[TargetName]) -> Vec<TargetName> {
     let prepare = pipeline.prepare.iter().map(|stage| &stage.builder);
-    let builders: Vec<&String> = wanted.iter().map(|target| &target.builder).chain(prepare).collect();
+    let named = wanted.iter().map(|target| (&target.builder, target.architecture));
+    let builders: Vec<_> = named.chain(prepare.map(|builder| (builder, None))).collect();
     let names = pipeline.targets.iter().map(|target| &target.name);
-    names.filter(|name| wanted.contains(name) || builders.contains(&&name.builder)).cloned().collect()
+    names
+        .filter(|name| wanted.contains(name) || builders.contains(&(&name.builder, name.architecture)))
+        .cloned()
+        .collect()
 }

@@ -5,7 +5,7 @@ use super::environment::{PACKAGING, script, watch};
 use super::image_store::{Wanted, derive, ensure_loaded, look_up};
 use super::userland::{base, builder_failed, builder_image};
 use super::{Recorder, StageResult, Workshop, diagnose, infrastructure};
-use crate::config::{Builder, StageLimits};
+use crate::config::Builder;
 use crate::model::{FailReason, ImageRecord, ImageRole, InfraReason, Outcome};
 use crate::plan::{Declared, Dependencies, TargetPlan, deps_key};
 use crate::sandbox::{Sandbox, SmallFile};
@@ -121,7 +121,7 @@ async fn install(
         ("PACKHOLD_DEPS".to_owned(), request.own.join(" ")),
     ]);
     let command = script(request.builder, "deps.sh", &[], env);
-    let limits = StageLimits::default();
+    let limits = request.builder.limits();
     let title = "install build dependencies";
     let result = recorder.step(sandbox, title, &command, &watch(&limits)).await?;
     if result.end.succeeded() {

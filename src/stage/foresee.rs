@@ -48,9 +48,9 @@ pub async fn foresee(
         Ok(found.map(|(id, _)| id))
     };
     let unknown = "it follows from an image that is to be made";
-    let userland = match shop.base.tars.get(&builder.name) {
+    let userland = match shop.base.tars.get(&builder.place()) {
         Some(_) => None,
-        None => image(&mut foreseen, ImageRole::Base, builder.base.key(), "pull or bootstrap it").await?,
+        None => image(&mut foreseen, ImageRole::Base, builder.userland_key(), "pull or bootstrap it").await?,
     };
     let base = match userland {
         Some(id) if builder.has("base.sh") => {

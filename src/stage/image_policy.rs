@@ -31,7 +31,7 @@ pub struct LockedImages {
 }
 
 impl LockedImages {
-    /// Adds an image of a builder with the words for it. Its key was computed from the builder's scripts, never taken from a file
+    /// Adds an image of a builder (by its [place](crate::config::Builder::place)) with the words for it. Its key was computed from the builder's scripts, never taken from a file
     /// alone.
     pub fn add(&mut self, builder: &str, what: String, image: &LockedImage) {
         self.builders.insert(builder.to_owned());
@@ -48,7 +48,7 @@ impl ImagePolicy {
     /// The identity that the image has to have; `None` if any is good. Builders that only verify are in no lock.
     pub(super) fn identity(&self, wanted: Wanted<'_>) -> Option<Digest> {
         let Self::Locked(locked) = self else { return None };
-        let held = wanted.role != ImageRole::Verify && locked.builders.contains(&wanted.builder.name);
+        let held = wanted.role != ImageRole::Verify && locked.builders.contains(&wanted.builder.place());
         // Nothing has this identity: whatever follows from an image that is not as locked is not as locked.
         let none = || Digest::of("no image");
         held.then(|| locked.by_key.get(&wanted.key).map_or_else(none, |(_, image)| image.id))

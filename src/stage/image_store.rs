@@ -10,7 +10,7 @@ use super::{ImagePolicy, Recorder, StageResult, Workshop, infrastructure};
 use crate::archive::Archive;
 use crate::config::{Builder, StageLimits};
 use crate::engine::{CommitSpec, Engine, EngineError, Found, ImageInfo, ImageSource, Object, Query};
-use crate::model::{Digest, ImageRecord, ImageRole, InstalledPackage, Origin, Stage};
+use crate::model::{Architecture, Digest, ImageRecord, ImageRole, InstalledPackage, Origin, Stage};
 use crate::sandbox::{Privileges, Sandbox, SandboxSpec, scope};
 
 /// The labels that an image of ours carries in the engine's store.
@@ -86,9 +86,14 @@ impl Wanted<'_> {
         }
     }
 
+    /// The platform that it is for.
+    fn platform(&self) -> Option<String> {
+        self.builder.architecture.map(Architecture::platform)
+    }
+
     /// The name of a container that makes it.
     pub fn container(&self) -> String {
-        format!("{}-{}", self.builder.name, self.role)
+        format!("{}-{}", self.builder.file_stem(), self.role)
     }
 }
 
@@ -119,7 +124,12 @@ pub(super) async fn look_up(
         (None, Some(record)) => ImageRecord { obtained: "archive".into(), ..record },
         (None, None) => return Ok(None),
     };
-    let record = ImageRecord { role: wanted.role, builder: wanted.builder.name.clone(), ..record };
+    let record = ImageRecord {
+        role: wanted.role,
+        builder: wanted.builder.name.clone(),
+        platform: wanted.platform(),
+        ..record
+    };
     shop.images.remember(&record);
     Ok(Some(record))
 }
@@ -245,6 +255,7 @@ pub(super) fn record_of(
         id: image.id,
         role: wanted.role,
         builder: wanted.builder.name.clone(),
+        platform: wanted.platform(),
         key: wanted.key,
         origin,
         obtained: obtained.to_owned(),
@@ -324,7 +335,7 @@ async fn packages_in(
 ) -> StageResult<Vec<InstalledPackage>> {
     let command = script(builder, "packages.sh", &[], BTreeMap::new());
     let mut list = Vec::new();
-    let limits = StageLimits { output: LONGEST_LIST as u64, ..StageLimits::default() };
+    let limits = StageLimits { output: LONGEST_LIST as u64, ..builder.limits() };
     recorder.doing("list installed packages");
     let mut keep = |chunk: &[u8]| {
         list.extend_from_slice(chunk);
@@ -416,7 +427,7 @@ where
             if !wanted.builder.has("tidy.sh") {
                 tidy.argv = ["rm", "-rf"].iter().chain(&own).map(|word| (*word).to_owned()).collect();
             }
-            recorder.must(&sandbox, "tidy up", &tidy, &watch(&StageLimits::default())).await?;
+            recorder.must(&sandbox, "tidy up", &tidy, &watch(&wanted.builder.limits())).await?;
             recorder.doing(&format!("store the {} image", wanted.role));
             let commit = CommitSpec {
                 tag: wanted.own_tag(shop),

@@ -10,7 +10,7 @@ use super::environment::{put_scripts, script, watch};
 use super::image_store::install_spec;
 use super::streams::{read, written};
 use super::{Recorder, StageResult, Workshop, infrastructure};
-use crate::config::{Builder, StageLimits};
+use crate::config::Builder;
 use crate::model::Digest;
 use crate::sandbox::{Sandbox, scope};
 use crate::support::fs::PathContext;
@@ -30,7 +30,7 @@ pub struct MirrorLists {
 impl MirrorLists {
     fn of(&self, builder: &Builder) -> Lists {
         let mut all = self.by_builder.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(builder.name.clone()).or_default().clone()
+        all.entry(builder.place()).or_default().clone()
     }
 }
 
@@ -63,12 +63,12 @@ async fn fetch(
 ) -> StageResult<Option<PathBuf>> {
     let stage = recorder.stage();
     let infra = |error| infrastructure(stage, &error);
-    let spec = install_spec(shop, &format!("{}-lists", builder.name), image);
-    let path = shop.scratch.join(format!("{}.lists.tar", builder.name));
+    let spec = install_spec(shop, &format!("{}-lists", builder.file_stem()), image);
+    let path = shop.scratch.join(format!("{}.lists.tar", builder.file_stem()));
     scope(&shop.engine, spec, &shop.cancel, |sandbox| async move {
         put_scripts(&sandbox, builder).await.map_err(infra)?;
         let command = script(builder, SCRIPT, &[], BTreeMap::new());
-        let limits = StageLimits::default();
+        let limits = builder.limits();
         let title = "fetch the mirror's package lists";
         if !recorder.step(&sandbox, title, &command, &watch(&limits)).await?.end.succeeded() {
             return Ok(None);

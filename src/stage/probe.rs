@@ -13,7 +13,7 @@ pub async fn probe(shop: &Workshop, builder: &Builder) -> Option<Result<(), Stri
     if !builder.has("doctor.sh") {
         return None;
     }
-    let wanted = Wanted { builder, role: ImageRole::Base, key: builder.base.key() };
+    let wanted = Wanted { builder, role: ImageRole::Base, key: builder.userland_key() };
     let (id, place) = peek(shop, wanted).await.ok()??;
     if place == "in the archive" {
         return None;

@@ -10,9 +10,9 @@ use super::image_store::{
 use super::streams::blocking;
 use super::{ImagePolicy, Recorder, StageResult, Workshop, diagnose, infrastructure};
 use crate::archive::RootfsSpec;
-use crate::config::{Bootstrap, Builder, StageLimits};
-use crate::engine::{ImageInfo, ImageSource};
-use crate::model::{Digest, Hasher, ImageRecord, ImageRole, InfraReason, Origin, Outcome};
+use crate::config::{Bootstrap, Builder};
+use crate::engine::{ImageInfo, ImageSource, Object};
+use crate::model::{Architecture, Digest, Hasher, ImageRecord, ImageRole, InfraReason, Origin, Outcome};
 use crate::plan::{base_key, builder_key};
 use crate::sandbox::SandboxError;
 
@@ -76,7 +76,7 @@ pub(super) async fn scripted(
     let builder = wanted.builder;
     derive(shop, recorder, wanted, from, |recorder, sandbox| async move {
         let command = script(builder, name, arguments, BTreeMap::new());
-        let limits = StageLimits::default();
+        let limits = builder.limits();
         let result = match recorder.step(&sandbox, title, &command, &watch(&limits)).await {
             Ok(result) if result.end.succeeded() => Ok(()),
             Ok(_) => Err(builder_failed(recorder, builder, name)),
@@ -114,10 +114,10 @@ pub(super) fn builder_failed(recorder: &Recorder, builder: &Builder, name: &str)
 
 /// The userland that a builder starts from: a bare image, as a registry, mmdebstrap or the user's tar gives it.
 async fn userland(shop: &Workshop, recorder: &mut Recorder, builder: &Builder) -> StageResult<ImageRecord> {
-    if let Some(path) = shop.base.tars.get(&builder.name) {
+    if let Some(path) = shop.base.tars.get(&builder.place()) {
         return from_tar(shop, recorder, builder, path.clone()).await;
     }
-    let wanted = Wanted { builder, role: ImageRole::Base, key: builder.base.key() };
+    let wanted = Wanted { builder, role: ImageRole::Base, key: builder.userland_key() };
     let _held = shop.images.lock(wanted.key).await;
     if let Some(record) = look_up(shop, recorder, wanted).await? {
         return Ok(record);
@@ -133,11 +133,21 @@ async fn userland(shop: &Workshop, recorder: &mut Recorder, builder: &Builder) -
         attempts += 1;
         recorder.doing(&format!("pull {reference}"));
         let tag = wanted.own_tag(shop);
+        // An engine is not asked for what it gives anyway.
+        let architecture = builder.architecture.filter(|_| builder.emulated);
+        let source = ImageSource::Registry { reference: reference.clone(), architecture };
         let pulled = tokio::select! {
-            pulled = shop.engine.load(ImageSource::Registry(reference.clone()), &tag) => pulled,
+            pulled = shop.engine.load(source, &tag) => pulled,
             () = shop.cancel.cancelled() => return Err(interrupted(recorder)),
         };
         match pulled {
+            Ok(image) if architecture.is_some_and(|own| own.oci() != image.arch) => {
+                let unwanted = Object::ImageTag(tag);
+                shop.engine.remove(&unwanted).await.map_err(|e| infrastructure(recorder.stage(), &e))?;
+                let why = format!("{reference} is for {} and not for {}", image.arch, builder.place());
+                recorder.write_line(&format!("packhold: {why}"))?;
+                tried.push(why);
+            }
             Ok(image) => {
                 let origin = pulled_origin(&image, reference);
                 return listed(shop, recorder, wanted, &image, origin, "registry").await;
@@ -153,7 +163,7 @@ async fn userland(shop: &Workshop, recorder: &mut Recorder, builder: &Builder) -
     if let Some(bootstrap) = &builder.base.bootstrap {
         attempts += 1;
         recorder.doing(&format!("bootstrap {} with mmdebstrap", bootstrap.suite));
-        match bootstrap_tar(shop, recorder, bootstrap).await? {
+        match bootstrap_tar(shop, recorder, bootstrap, builder.architecture).await? {
             Ok((tar, tool)) => {
                 let mirror = shop.base.mirror.clone().or_else(|| bootstrap.mirror.clone());
                 let origin = Origin::Bootstrap { suite: bootstrap.suite.clone(), mirror, tool };
@@ -171,7 +181,7 @@ async fn userland(shop: &Workshop, recorder: &mut Recorder, builder: &Builder) -
     let mut hint = format!(
         "check the network with `packhold doctor`, name another source with --registry or --mirror, or give a root file \
          system with --base-tar {}=FILE",
-        builder.name
+        builder.place()
     );
     if builder.base.bootstrap.is_none() {
         hint = format!("builder `{}` can only be pulled; {hint}", builder.name);
@@ -181,7 +191,7 @@ async fn userland(shop: &Workshop, recorder: &mut Recorder, builder: &Builder) -
         reason,
         message: format!(
             "no way to obtain the base image of `{}` worked: {}",
-            builder.name,
+            builder.place(),
             tried.join("; ")
         ),
         hint,
@@ -244,9 +254,9 @@ fn tar_key(digest: Digest) -> Digest {
 
 /// The key of a builder's userland, as the user wants it to be obtained.
 pub async fn userland_key(shop: &Workshop, builder: &Builder) -> StageResult<Digest> {
-    match shop.base.tars.get(&builder.name) {
+    match shop.base.tars.get(&builder.place()) {
         Some(path) => Ok(tar_key(tar_digest(builder, path).await?)),
-        None => Ok(builder.base.key()),
+        None => Ok(builder.userland_key()),
     }
 }
 
@@ -260,7 +270,7 @@ async fn tar_digest(builder: &Builder, path: &Path) -> StageResult<Digest> {
     .await
     .map_err(|error| Outcome::Broken {
         message: format!("cannot read the root file system {}: {error}", path.display()),
-        hint: format!("check the file given with --base-tar {}=FILE", builder.name),
+        hint: format!("check the file given with --base-tar {}=FILE", builder.place()),
     })
 }
 
@@ -293,7 +303,7 @@ async fn from_rootfs(
     let stage = recorder.stage();
     let info = shop.engine.info().await.map_err(|e| infrastructure(stage, &e))?;
     let spec = RootfsSpec {
-        arch: info.arch,
+        arch: wanted.builder.architecture.map_or(info.arch, |own| own.oci().to_owned()),
         created: BOOTSTRAP_EPOCH,
         labels: labels(wanted, &origin),
         comment: format!("packhold: userland of {}", wanted.builder.name),
@@ -318,14 +328,18 @@ async fn bootstrap_tar(
     shop: &Workshop,
     recorder: &mut Recorder,
     bootstrap: &Bootstrap,
+    architecture: Option<Architecture>,
 ) -> StageResult<Result<(PathBuf, String), String>> {
     let version = tokio::process::Command::new("mmdebstrap").arg("--version").output().await;
     let Ok(version) = version else {
         return Ok(Err("mmdebstrap is not installed on this host".to_owned()));
     };
     let tool = String::from_utf8_lossy(&version.stdout).trim().to_owned();
-    let arch = shop.engine.info().await.map_err(|e| infrastructure(recorder.stage(), &e))?.arch;
-    let tar = shop.scratch.join(format!("{}.tar", bootstrap.suite));
+    let arch = match architecture {
+        Some(architecture) => architecture.deb().to_owned(),
+        None => shop.engine.info().await.map_err(|e| infrastructure(recorder.stage(), &e))?.arch,
+    };
+    let tar = shop.scratch.join(format!("{}-{arch}.tar", bootstrap.suite));
 
     // The parent-death signal lets mmdebstrap clean up its mounts even if this process is killed.
     let mut command = tokio::process::Command::new("setpriv");

@@ -272,6 +272,7 @@ fn try_run(archive: &Archive, number: u32, started: jiff::Timestamp) -> Result<R
             id: image.id,
             role: ImageRole::Base,
             builder: "debian-12".to_owned(),
+            platform: None,
             key: Digest::of(key),
             origin: Origin::Bootstrap { suite: "bookworm".to_owned(), mirror: None, tool: "test".to_owned() },
             obtained: "bootstrap".to_owned(),

@@ -73,6 +73,47 @@ fn a_copy_alone_gives_the_same_packages_a_year_later_with_no_network_and_an_empt
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}\n{errors}");
+    let then = run.record()["targets"][0]["artifacts"].as_array().unwrap();
+    assert_identical(&said, then.len());
+
+    // Nor does it take a daemon: with the sockets of Docker and podman hidden, this program runs the containers itself, from an
+    // engine's folder in which nothing is yet.
+    drop(engine);
+    let wanted = place.command(&["archive", "replay", "latest", "--format", "json"]);
+    let mut replay = Command::new("unshare");
+    replay.args(["--net", "--mount", "sh", "-euc", WITHOUT_DAEMON, "sh"]);
+    replay.arg(wanted.get_program()).args(wanted.get_args());
+    for (name, value) in wanted.get_envs() {
+        replay.env(name, value.unwrap_or_default());
+    }
+    replay.env("PACKHOLD_ARCHIVE", &read_only.0).env("XDG_DATA_HOME", place.path("data"));
+    replay
+        .env("XDG_CACHE_HOME", place.path("empty-cache"))
+        .env_remove("DOCKER_HOST")
+        .env_remove("CONTAINER_HOST");
+    let output = replay.current_dir(&place.repository).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}\n{errors}");
+    assert_identical(&said, then.len());
+    let told: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    let engines = told["environment"].as_array().unwrap().iter().find(|member| member["member"] == "engine");
+    let engines = engines.unwrap()["what"].as_str().unwrap();
+    assert!(engines.starts_with("docker ") && engines.contains("→ embedded "), "{engines}");
+}
+
+/// Runs a command where nothing listens on the sockets of Docker and podman, in a network whose only interface is a loopback.
+const WITHOUT_DAEMON: &str = r#"
+test "$(tail -n +3 /proc/net/dev | cut -d : -f 1 | tr -d ' ')" = lo
+for socket in /run/docker.sock /run/podman/podman.sock "${XDG_RUNTIME_DIR:-/nonexistent}/podman/podman.sock"; do
+    if [ -e "$socket" ]; then mount --bind /dev/null "$socket"; fi
+done
+! curl --silent --max-time 5 --unix-socket /var/run/docker.sock http://localhost/_ping
+exec "$@"
+"#;
+
+/// What a replay has told: so many files, each the same as then.
+fn assert_identical(said: &str, many: usize) {
     let told: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     let files = told["targets"][0]["artifacts"].as_array().unwrap();
     assert!(files.iter().any(|file| file["name"].as_str().unwrap().ends_with("_amd64.deb")), "{told:#}");
@@ -80,8 +121,7 @@ fn a_copy_alone_gives_the_same_packages_a_year_later_with_no_network_and_an_empt
         assert_eq!(file["comparison"]["verdict"], "identical", "{file:#}");
         assert_eq!(file["archived"], file["built"]);
     }
-    let then = run.record()["targets"][0]["artifacts"].as_array().unwrap();
-    assert_eq!(files.len(), then.len());
+    assert_eq!(files.len(), many);
 }
 
 #[test]

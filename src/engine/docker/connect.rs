@@ -8,7 +8,7 @@ use bollard::{API_DEFAULT_VERSION, ClientVersion};
 
 use super::Docker;
 use super::error::unreachable;
-use crate::engine::{EngineError, EngineInfo, Result};
+use crate::engine::{EngineError, EngineInfo, Result, emulators};
 
 /// How long a request may take, on an engine that is busy with others' images and containers.
 const REQUEST: Duration = Duration::from_secs(120);
@@ -62,10 +62,22 @@ impl Docker {
         }
         let patient = quick.clone().with_timeout(FOREVER);
         let counters = Arc::new(Mutex::new(HashMap::new()));
-        let mut docker =
-            Self { quick, patient, kind: kind.to_owned(), address: address.to_owned(), counters };
+        let mut docker = Self {
+            quick,
+            patient,
+            kind: kind.to_owned(),
+            address: address.to_owned(),
+            pulling: Arc::default(),
+            counters,
+        };
         docker.kind = docker.describe().await?.kind;
         Ok(docker)
+    }
+
+    /// Whether the engine's kernel is this machine's, as far as can be seen.
+    fn is_here(&self, kernel: Option<&str>) -> bool {
+        let local = self.address.starts_with("unix://") || self.address.starts_with('/');
+        local && kernel == rustix::system::uname().release().to_str().ok()
     }
 
     pub(super) async fn describe(&self) -> Result<EngineInfo> {
@@ -74,11 +86,13 @@ impl Docker {
         let info = self.quick.info().await.map_err(fail)?;
         let is_podman = version.components.iter().flatten().any(|part| part.name.contains("Podman"));
         let init = !is_podman && runs_init(&info);
+        let emulators = self.is_here(info.kernel_version.as_deref()).then(emulators);
         Ok(EngineInfo {
             kind: if is_podman { "podman" } else { "docker" }.to_owned(),
             version: version.version.unwrap_or_default(),
             api: self.quick.client_version().to_string(),
             arch: version.arch.unwrap_or_default(),
+            emulators,
             kernel: info.kernel_version.filter(|kernel| !kernel.is_empty()),
             cores: info.ncpu.and_then(|cores| u32::try_from(cores).ok()),
             store: info.docker_root_dir.filter(|path| !path.is_empty()),

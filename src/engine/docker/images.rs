@@ -9,7 +9,13 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::Docker;
 use super::error::{Upload, reader, status, words};
 use crate::engine::{ByteStream, EngineError, Found, ImageId, ImageInfo, Result};
-use crate::model::Digest;
+use crate::model::{Architecture, Digest};
+
+/// A reference with its tag: without one, the API pulls every tag that the repository has.
+fn full_name(reference: &str) -> String {
+    let last = reference.rsplit('/').next().unwrap_or(reference);
+    if last.contains([':', '@']) { reference.to_owned() } else { format!("{reference}:latest") }
+}
 
 impl Docker {
     pub(super) async fn find_image(&self, reference: &str) -> Result<Vec<Found>> {
@@ -34,16 +40,44 @@ impl Docker {
         image_info(image).map_err(|message| EngineError::Refused { action: action(), message })
     }
 
-    pub(super) async fn pull(&self, reference: &str) -> Result<ImageInfo> {
+    /// Pulls an image and tags it `tag`. What the reference stood for before is what it stands for afterwards, if the image is not
+    /// one for the engine's own architecture.
+    pub(super) async fn pull_as(
+        &self,
+        reference: &str,
+        architecture: Option<Architecture>,
+        tag: &str,
+    ) -> Result<ImageInfo> {
+        let _one = self.pulling.lock().await;
+        let before = match architecture {
+            Some(_) => self.find_image(reference).await?,
+            None => Vec::new(),
+        };
+        let image = self.pull(reference, architecture).await?;
+        self.tag(&image, tag).await?;
+        if architecture.is_some() && !reference.contains('@') {
+            let full = full_name(reference);
+            match before.first() {
+                Some(Found::Image(before)) if before.id != image.id => self.tag(before, &full).await?,
+                Some(_) => {}
+                None => self.remove_tag(&full).await?,
+            }
+        }
+        Ok(image)
+    }
+
+    async fn pull(&self, reference: &str, architecture: Option<Architecture>) -> Result<ImageInfo> {
         let pull_error = |message| EngineError::Pull { reference: reference.to_owned(), message };
         if !is_reference(reference) {
             return Err(pull_error("it is not a valid reference".to_owned()));
         }
-        // Without a tag, the API pulls every tag that the repository has.
-        let last = reference.rsplit('/').next().unwrap_or(reference);
-        let full =
-            if last.contains([':', '@']) { reference.to_owned() } else { format!("{reference}:latest") };
-        let options = CreateImageOptionsBuilder::new().from_image(&full).build();
+        let full = full_name(reference);
+        let mut options = CreateImageOptionsBuilder::new().from_image(&full);
+        let platform = architecture.map(Architecture::platform);
+        if let Some(platform) = &platform {
+            options = options.platform(platform);
+        }
+        let options = options.build();
         let progress = self.patient.create_image(Some(options), None, None);
         // A failure after the first byte comes as a line of a body of status 200.
         progress.try_for_each(|_| async { Ok(()) }).await.map_err(|error| {

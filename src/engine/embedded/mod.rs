@@ -77,7 +77,7 @@ use self::record::{Folder, Record};
 use self::store::{Lease, Registries, Store};
 use super::{
     ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineError, EngineInfo, ExecStatus,
-    Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Sink, SnapshotId,
+    Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Sink, SnapshotId, emulators,
 };
 use crate::support::fs::is_full;
 
@@ -273,12 +273,8 @@ impl Engine for Embedded {
             kind: "embedded".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             api: "none".to_owned(),
-            arch: match std::env::consts::ARCH {
-                "x86_64" => "amd64",
-                "aarch64" => "arm64",
-                other => other,
-            }
-            .to_owned(),
+            arch: store::host_architecture().to_owned(),
+            emulators: Some(emulators()),
             kernel: Some(rustix::system::uname().release().to_string_lossy().into_owned()),
             cores: std::thread::available_parallelism()
                 .ok()
@@ -305,7 +301,9 @@ impl Engine for Embedded {
 
     async fn load(&self, source: ImageSource, tag: &str) -> Result<ImageInfo> {
         match source {
-            ImageSource::Registry(reference) => self.store.pull(&reference, tag).await,
+            ImageSource::Registry { reference, architecture } => {
+                self.store.pull(&reference, architecture, tag).await
+            }
             ImageSource::Archive(archive) => self.store.load(archive, tag).await,
         }
     }

@@ -10,7 +10,9 @@ use super::{ReplayedArtifact, ReplayedTarget};
 use crate::archive::{Archive, ArchiveError, FileRole, Run};
 use crate::compare::{self, Comparison, Difference};
 use crate::config::{Builders, Pipeline, PipelineFile, TargetSection};
-use crate::model::{Artifact, ArtifactKind, Digest, ImageRecord, ImageRole, Outcome, Stage, TargetRecord};
+use crate::model::{
+    Architecture, Artifact, ArtifactKind, Digest, ImageRecord, ImageRole, Outcome, Stage, TargetRecord,
+};
 use crate::plan::{Commit, Packaging, plan_target};
 use crate::provenance::RECEIPT;
 use crate::stage::{
@@ -125,7 +127,10 @@ impl Again {
             message: format!("the archived pipeline has no target {}", target.target),
             hint: "`packhold archive verify` tells whether the archive is damaged".to_owned(),
         })?;
-        let builder = self.builders.load(&section.name.builder).map_err(|e| broken(&e, e.to_string()))?;
+        let builder = self
+            .builders
+            .load_for(&section.name.builder, section.name.architecture)
+            .map_err(|e| broken(&e, e.to_string()))?;
         let packaging = self.packaging(section).map_err(|e| ended(&e))?;
         let plan =
             plan_target(&self.pipeline.name, section, Arc::new(builder), &self.tree.commit, &packaging)
@@ -153,11 +158,14 @@ impl Again {
         // Its image is the deps image of that builder which no target has, unless a target has the same.
         let of_targets =
             |id: &Digest| self.run.record.targets.iter().any(|target| target.images.contains(id));
-        let deps = self.run.record.images.iter();
+        // The shared stage ran on the engine's own architecture, whatever the targets are for.
+        let own = Architecture::of_oci(&self.run.record.engine.arch).map(Architecture::platform);
+        let native = |image: &&ImageRecord| image.platform.is_none() || image.platform == own;
+        let deps = self.run.record.images.iter().filter(native);
         let mut deps: Vec<&ImageRecord> =
             deps.filter(|image| image.role == ImageRole::Deps && image.builder == stage.builder).collect();
         deps.sort_by_key(|image| of_targets(&image.id));
-        let ids: Vec<Digest> = self.run.record.images.iter().map(|image| image.id).collect();
+        let ids: Vec<Digest> = self.run.record.images.iter().filter(native).map(|image| image.id).collect();
         let mut images = self.images(shop, &stage.builder, &ids)?;
         if let Some(deps) = deps.first() {
             images.deps = (*deps).clone();

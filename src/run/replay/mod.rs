@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use super::{Folders, RunError, engine_record, open_shop_for};
+use super::{Folders, RunError, engine_record, open_shop_for, platform};
 use crate::archive::{Archive, ArchiveError};
 use crate::compare::{Comparison, Difference};
 use crate::engine::Engine;
@@ -101,7 +101,7 @@ pub async fn replay(
     events: UnboundedSender<Event>,
     cancel: CancellationToken,
 ) -> Result<Replay, RunError> {
-    let engine = engine_record(request.engine.info().await?);
+    let info = request.engine.info().await?;
     let scratch = request.folders.scratch()?;
     let place = (Timestamp::now(), scratch.path());
     let (of_engine, archive) = (request.engine.clone(), request.archive.clone());
@@ -119,15 +119,20 @@ pub async fn replay(
             .into());
         }
     }
+    let wanted = |target: &TargetName| request.targets.is_empty() || request.targets.contains(target);
+    platform::check(
+        &info,
+        run.record.targets.iter().map(|target| &target.target).filter(|target| wanted(target)),
+    )?;
+    let engine = engine_record(info);
     let again = Again::open(&request.archive, run, scratch.path())?;
     let record = &again.run.record;
     let environment = beside::environment(record, &engine);
     let mut targets = Vec::new();
     let mut prepared = None;
     for target in &record.targets {
-        let wanted = request.targets.is_empty() || request.targets.contains(&target.target);
         // What had no packages then has nothing to compare.
-        if wanted && !target.artifacts.is_empty() {
+        if wanted(&target.target) && !target.artifacts.is_empty() {
             targets.push(again.target(&shop, target, &mut prepared, request.keep.as_deref()).await);
         }
     }

@@ -224,6 +224,10 @@ async fn init_image(
     }
     let stage = recorder.stage();
     let info = bench.shop.engine.info().await.map_err(|e| Halt::Stage(infrastructure(stage, &e)))?;
+    if bench.request.builder.emulated {
+        let why = "systemd: an init system does not run in an emulator".to_owned();
+        return Ok(Init::Skipped(why));
+    }
     if !info.init {
         let why = format!("systemd: the {} engine cannot run an init system in a container", info.kind);
         return Ok(Init::Skipped(why));

@@ -164,7 +164,7 @@ impl Session<'_> {
             answer.extend_from_slice(chunk);
             Ok(())
         };
-        let limits = StageLimits { output: 256 << 20, ..StageLimits::default() };
+        let limits = StageLimits { output: 256 << 20, ..self.builder.limits() };
         let result = self.sandbox.run(command, &watch(&limits), &mut keep).await;
         let result = result.map_err(|e| Halt::Stage(infrastructure(self.recorder.stage(), &e)))?;
         if result.end.succeeded() {

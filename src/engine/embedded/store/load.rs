@@ -118,7 +118,7 @@ fn wanted(contents: &Contents<Loaded>) -> Result<Wanted> {
         let config = contents.document(&item.config)?.to_vec();
         return Ok(Wanted { config, layers: item.layers.unwrap_or_default() });
     }
-    let mut digest = the_one(contents.document(INDEX)?, INDEX)?;
+    let mut digest = the_one(contents.document(INDEX)?, INDEX, platform::host())?;
     // An index may name an index for several platforms.
     for _ in 0..4 {
         let bytes = blob(contents, &digest)?;
@@ -130,7 +130,7 @@ fn wanted(contents: &Contents<Loaded>) -> Result<Wanted> {
                     layers: layers.iter().map(|layer| blob_name(&layer.digest)).collect(),
                 });
             }
-            _ => digest = the_one(bytes, &format!("its index {digest}"))?,
+            _ => digest = the_one(bytes, &format!("its index {digest}"), platform::host())?,
         }
     }
     Err(StoreError::Refused("its indexes lead nowhere".to_owned()))
@@ -153,11 +153,11 @@ pub(super) struct Manifest {
     pub(super) manifests: Option<Vec<Descriptor>>,
 }
 
-/// The one image of an index that this machine runs.
-pub(super) fn the_one(index: &[u8], what: &str) -> Result<Digest> {
+/// The one image of an index that is for the platform.
+pub(super) fn the_one(index: &[u8], what: &str, wanted: platform::Wanted) -> Result<Digest> {
     let index: Manifest = parse(index, what)?;
     let manifests = index.manifests.unwrap_or_default();
-    platform::choose(&manifests)
+    platform::choose(&manifests, wanted)
         .map(|chosen| chosen.digest)
         .map_err(|why| StoreError::Refused(format!("{what} {why}")))
 }

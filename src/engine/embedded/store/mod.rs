@@ -59,6 +59,7 @@ pub use image_config::ImageConfig;
 pub use registries::{CredentialsOf, Mirror, Registries};
 
 use crate::engine::{ByteStream, CommitSpec, ImageId, ImageInfo, Result};
+use crate::model::Architecture;
 use crate::support::fs::PathContext;
 use crate::support::read_ahead::ReadAhead;
 use error::StoreError;
@@ -88,6 +89,11 @@ pub struct Lease {
     pub config: ImageConfig,
 }
 
+/// This machine's architecture, in OCI's word.
+pub(super) fn host_architecture() -> &'static str {
+    platform::host().architecture
+}
+
 impl Store {
     /// Opens a store, or makes one. What dead processes left in it goes with [`Store::sweep`].
     pub fn open(dir: &Path) -> Result<Self> {
@@ -109,10 +115,16 @@ impl Store {
         Self { registries: Arc::new(registries), ..self }
     }
 
-    /// Pulls an image (`name[:tag][@digest]`) for this machine's architecture and tags it `tag`. Layers that the store has do not
+    /// Pulls an image (`name[:tag][@digest]`) for an architecture, without one for this machine's, and tags it `tag`. Layers that the store has do not
     /// travel. Fails with [`EngineError::Pull`](crate::engine::EngineError::Pull) when no registry gives a sound image.
-    pub async fn pull(&self, reference: &str, tag: &str) -> Result<ImageInfo> {
-        pull::pull(&self.layout, &self.registries, reference, tag).await
+    pub async fn pull(
+        &self,
+        reference: &str,
+        architecture: Option<Architecture>,
+        tag: &str,
+    ) -> Result<ImageInfo> {
+        let wanted = architecture.map_or_else(platform::host, platform::of);
+        pull::pull(&self.layout, &self.registries, reference, wanted, tag).await
     }
 
     /// Takes the image of an archive in, of `docker save` or of an OCI image layout, and tags it `tag` (`name:tag`). Nothing is

@@ -1,6 +1,7 @@
 use serde::Deserialize;
 
 use super::load::Descriptor;
+use crate::model::Architecture;
 
 /// What an index says an image is for (OCI image specification, "Image Index").
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -12,9 +13,23 @@ pub(super) struct Platform {
     pub(super) variant: Option<String>,
 }
 
-/// OCI's word (Go's) for this machine's architecture, and its variant where images tell variants apart.
-pub(super) fn host() -> (&'static str, Option<&'static str>) {
-    match std::env::consts::ARCH {
+/// The platform that an image is wanted for, always of Linux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// OCI's word (Go's).
+    pub(super) architecture: &'static str,
+    /// Where images tell variants apart.
+    pub(super) variant: Option<&'static str>,
+}
+
+/// Images for an architecture.
+pub(super) fn of(architecture: Architecture) -> Wanted {
+    Wanted { architecture: architecture.oci(), variant: architecture.variant() }
+}
+
+/// Images for this machine.
+pub(super) fn host() -> Wanted {
+    let (architecture, variant) = match std::env::consts::ARCH {
         "x86_64" => ("amd64", None),
         "x86" => ("386", None),
         "aarch64" => ("arm64", Some("v8")),
@@ -22,12 +37,13 @@ pub(super) fn host() -> (&'static str, Option<&'static str>) {
         "powerpc64" => ("ppc64le", None),
         "loongarch64" => ("loong64", None),
         other => (other, None),
-    }
+    };
+    Wanted { architecture, variant }
 }
 
-/// The image of an index that this machine runs: the only one, or the one for its platform. Else why there is none.
-pub(super) fn choose(manifests: &[Descriptor]) -> Result<&Descriptor, String> {
-    let (arch, variant) = host();
+/// The image of an index that is wanted: the only one, or the one for the platform. Else why there is none.
+pub(super) fn choose(manifests: &[Descriptor], wanted: Wanted) -> Result<&Descriptor, String> {
+    let Wanted { architecture: arch, variant } = wanted;
     // What says how an image was made stands beside it for the platform `unknown`.
     let images = || {
         let is_image = |platform: &Platform| platform.os != "unknown" && platform.architecture != "unknown";

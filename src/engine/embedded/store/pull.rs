@@ -22,6 +22,7 @@ use super::feed::{Feed, Staged};
 use super::image_config::ImageConfig;
 use super::layout::Layout;
 use super::load::{Descriptor, Manifest, hold, parse, the_one};
+use super::platform::Wanted;
 use super::registries::Registries;
 use super::workspace::Workspace;
 use crate::engine::{EngineError, ImageInfo, Result};
@@ -60,6 +61,7 @@ pub(super) async fn pull(
     layout: &Layout,
     registries: &Registries,
     reference: &str,
+    platform: Wanted,
     tag: &str,
 ) -> Result<ImageInfo> {
     let failed = |message: String| EngineError::Pull { reference: reference.to_owned(), message };
@@ -69,7 +71,7 @@ pub(super) async fn pull(
     for mirror in registries.mirrors.iter().filter(|mirror| mirror.of == wanted.registry()) {
         let mut there = wanted.clone();
         there.set_mirror_registry(mirror.host.clone());
-        match pull_from(layout, registries, &there, tag).await {
+        match pull_from(layout, registries, &there, platform, tag).await {
             // A full disk is full for whoever brings the image.
             Err(Failed::Store(error)) if error.is_full() => {
                 return Err(error.during(format!("pull {reference}")));
@@ -78,7 +80,7 @@ pub(super) async fn pull(
             Ok(image) => return Ok(image),
         }
     }
-    match pull_from(layout, registries, &wanted, tag).await {
+    match pull_from(layout, registries, &wanted, platform, tag).await {
         Ok(image) => Ok(image),
         Err(Failed::Store(error @ StoreError::Fs(_))) => Err(error.during(format!("pull {reference}"))),
         Err(Failed::Store(error)) if error.is_full() => Err(error.during(format!("pull {reference}"))),
@@ -115,10 +117,11 @@ async fn pull_from(
     layout: &Layout,
     registries: &Registries,
     image: &Reference,
+    platform: Wanted,
     tag: &str,
 ) -> Result<ImageInfo, Failed> {
     let registry = Arc::new(Registry::open(registries, image)?);
-    let (manifest, digest) = registry.manifest().await?;
+    let (manifest, digest) = registry.manifest(platform).await?;
     let (Some(config), Some(layers)) = (manifest.config, manifest.layers) else {
         return Err(refused("it is no image"));
     };
@@ -188,8 +191,8 @@ impl Registry {
         Ok(Self { client, auth: credentials.into(), image: image.clone() })
     }
 
-    /// The manifest of the image for this machine, and the digest of what was asked for.
-    async fn manifest(&self) -> Result<(Manifest, Digest), Failed> {
+    /// The manifest of the image for the platform, and the digest of what was asked for.
+    async fn manifest(&self, platform: Wanted) -> Result<(Manifest, Digest), Failed> {
         let (bytes, digest) = self.manifest_of(&self.image).await?;
         let mut bytes = bytes;
         // An index may name an index.
@@ -198,7 +201,7 @@ impl Registry {
             if manifest.manifests.is_none() {
                 return Ok((manifest, digest));
             }
-            let inner = the_one(&bytes, "its index")?;
+            let inner = the_one(&bytes, "its index", platform)?;
             bytes = self.manifest_of(&self.image.clone_with_digest(inner.to_string())).await?.0;
         }
         Err(refused("its indexes lead nowhere"))

@@ -70,7 +70,7 @@ async fn archives_of_every_style_give_the_same_image() {
     foreign["platform"] = serde_json::json!({ "os": "linux", "architecture": "s390x" });
     let mut own = descriptor(manifest.as_bytes());
     own["platform"] = serde_json::json!({
-        "os": "linux", "architecture": super::super::platform::host().0,
+        "os": "linux", "architecture": super::super::platform::host().architecture,
     });
     let inner = serde_json::json!({ "manifests": [foreign, own] }).to_string();
     let index = serde_json::json!({ "manifests": [descriptor(inner.as_bytes())] }).to_string();

@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# bench-identical.sh OUT: builds the demo agent, nrpe and fping on Docker, podman and Packhold's own engine, each with images that it makes
+# itself, and writes to OUT as a table in Markdown whether the packages have the same bytes. The exit status is 1 if they have not.
+# Needs root, Docker, podman, runc and a mirror that apt reaches. Packages are not verified: the tests do that.
+#
+#   ENGINES      which engines (default: docker podman embedded); the first is what the others are compared with
+#   PACKHOLD     the program (default: target/debug/packhold)
+#   BENCH_WORK   where everything is kept (default: target/bench-identical); what was made there is used again, but packages are built anew
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ $# -eq 1 ] || { echo "usage: bench-identical.sh OUT" >&2; exit 2; }
+out=$1
+packhold=${PACKHOLD-target/debug/packhold}
+work=$(realpath -m "${BENCH_WORK-target/bench-identical}")
+read -ra engines <<<"${ENGINES-docker podman embedded}"
+mkdir -p "$work"
+
+podman_service=
+trap '[ -z "$podman_service" ] || kill "$podman_service" 2>/dev/null || true' EXIT
+
+# A podman of its own: runc and these limits are what works without a service manager, and in a container.
+start_podman() {
+    cat >"$work/containers.conf" <<-CONF
+	[containers]
+	default_ulimits = ["nofile=1024:1024", "nproc=10000:10000"]
+	[engine]
+	runtime = "runc"
+	cgroup_manager = "cgroupfs"
+	events_logger = "file"
+	CONF
+    export CONTAINER_HOST=unix://$work/podman.sock
+    CONTAINERS_CONF=$work/containers.conf env -u CONTAINER_HOST podman --root "$work/podman" --runroot "$work/podman-run" \
+        system service --time 0 "$CONTAINER_HOST" >"$work/podman.log" 2>&1 &
+    podman_service=$!
+    for _ in $(seq 100); do
+        curl -fs --max-time 5 --unix-socket "$work/podman.sock" http://localhost/_ping >/dev/null 2>&1 && return
+        sleep 0.2
+    done
+    echo "bench-identical: podman does not answer:" >&2
+    tail -n 5 "$work/podman.log" >&2
+    exit 1
+}
+
+# Sources: the demo agent's repository is made, the others are Debian's source packages.
+[ -d "$work/demo" ] || { tests/fixtures/demo-agent/make-repository.sh "$work/demo.new" && mv "$work/demo.new" "$work/demo"; }
+tests/fixtures/fetch-sources.sh target/sources
+declare -A sources=([demo]=$work/demo [nrpe]=target/sources/nagios-nrpe [fping]=target/sources/fping)
+
+for pipeline in demo nrpe fping; do
+    # Only the build matters here.
+    {
+        cat "pipelines/$pipeline.toml"
+        printf '\n[verify]\nskip = ["install", "integrity", "smoke", "reinstall", "remove", "purge", "service", "upgrade", '
+        printf '"no-docs", "image", "lint"]\n'
+    } >"$work/$pipeline.toml"
+done
+
+for engine in "${engines[@]}"; do
+    [ "$engine" != podman ] || start_podman
+    own=$work/$engine
+    mkdir -p "$own"
+    for pipeline in demo nrpe fping; do
+        echo "bench-identical: $pipeline on $engine" >&2
+        status=0
+        XDG_DATA_HOME=$own/data XDG_CACHE_HOME=$own/cache XDG_STATE_HOME=$own/state PACKHOLD_ARCHIVE=$own/archive \
+            "$packhold" run "$work/$pipeline.toml" --source "${sources[$pipeline]}" --engine "$engine" --rebuild --format json \
+            >"$own/$pipeline.json" 2>"$own/$pipeline.errors" || status=$?
+        # A pipeline that failed has its targets in the table as failed.
+        [ "$status" -le 1 ] || { tail -n 5 "$own/$pipeline.errors" >&2; exit "$status"; }
+        tail -n 1 "$own/$pipeline.json" >"$own/$pipeline.record.json"
+    done
+done
+
+# PIPELINE TARGET NAME DIGEST of every artifact of an engine, and the image that it was built in.
+artifacts() {
+    for pipeline in demo nrpe fping; do
+        jq -r --arg pipeline "$pipeline" '.targets[] | .target as $target
+            | (.artifacts[] | [$pipeline, $target, .name, .digest]), [$pipeline, $target, "(deps image)", (.images[2] // "none")]
+            | @tsv' "$work/$1/$pipeline.record.json"
+    done | LC_ALL=C sort
+}
+for engine in "${engines[@]}"; do artifacts "$engine" >"$work/$engine.tsv"; done
+
+first=${engines[0]}
+different=0
+{
+    echo "# The same packages on every engine"
+    echo
+    echo "Made by \`make bench-identical\`: the demo agent, nrpe and fping, built by each engine in images that it made itself. A digest is the"
+    echo "first half of the file's sha256; *same* means that it is the same in full."
+    echo
+    for engine in "${engines[@]}"; do
+        jq -r '"- \(.engine.kind) \(.engine.version), \(.engine.arch), Linux \(.engine.kernel)"' "$work/$engine/demo.record.json"
+    done
+    echo
+    printf '| pipeline | target | file |'; printf ' %s |' "${engines[@]}"; echo
+    printf '|---|---|---|'; printf -- '---|%.0s' "${engines[@]}"; echo
+    while IFS=$'\t' read -r pipeline target name digest; do
+        # shellcheck disable=SC2016 # Markdown
+        printf '| %s | %s | `%s` | `%.32s` |' "$pipeline" "$target" "$name" "${digest#sha256:}"
+        for engine in "${engines[@]:1}"; do
+            other=$(awk -F '\t' -v p="$pipeline" -v t="$target" -v n="$name" '$1 == p && $2 == t && $3 == n { print $4 }' "$work/$engine.tsv")
+            if [ "$other" = "$digest" ]; then
+                printf ' same |'
+            else
+                printf ' **%.12s** |' "${other#sha256:}"
+            fi
+        done
+        echo
+    done <"$work/$first.tsv"
+} >"$out.new"
+for engine in "${engines[@]:1}"; do
+    # Images are shown, and are not what is asked: packages are.
+    if ! diff <(grep -v '(deps image)' "$work/$first.tsv") <(grep -v '(deps image)' "$work/$engine.tsv") >&2; then
+        echo "bench-identical: $engine does not give the packages of $first" >&2
+        different=1
+    fi
+done
+[ -s "$work/$first.tsv" ] || { echo "bench-identical: nothing was built" >&2; exit 1; }
+mv "$out.new" "$out"
+cat "$out"
+exit "$different"
