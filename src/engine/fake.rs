@@ -369,18 +369,19 @@ async fn drain(mut stream: ByteStream, action: &str) -> Result<Vec<u8>> {
 impl Engine for Fake {
     async fn info(&self) -> Result<EngineInfo> {
         self.enter(Method::Info).await?;
+        let state = self.lock();
         Ok(EngineInfo {
             kind: "fake".to_owned(),
             version: "0".to_owned(),
             api: "0".to_owned(),
             arch: "amd64".to_owned(),
-            emulators: Some(self.lock().emulators.clone()),
+            emulators: Some(state.emulators.clone()),
             kernel: None,
             cores: None,
             store: None,
             limits: false,
             isolation: false,
-            init: self.lock().init,
+            init: state.init,
         })
     }
 
