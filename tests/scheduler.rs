@@ -709,19 +709,19 @@ async fn each_architecture_has_images_of_its_own_and_nothing_of_another_is_reuse
 async fn an_image_for_another_architecture_than_the_wanted_one_is_not_taken() {
     let world = World::new();
     world.engine.emulate(emulator(true));
-    // A registry that has one image and gives it whatever is asked for.
-    world.engine.in_registry("linux/arm64:docker.io/library/debian:bookworm", &[("/build/.keep", b"")]);
-    let pipeline = "[package]\nname = \"demo\"\n[target.\"debian-12/deb/arm64\"]\n";
-    let mut request = world.request(pipeline);
-    // No mirror either.
-    request.base.mirror = Some("http://127.0.0.1:1/nothing".to_owned());
-    let (send, _events) = tokio::sync::mpsc::unbounded_channel();
-    let record = execute(request, send, CancellationToken::new()).await.unwrap();
+    // A registry that has one image and gives it whatever is asked for, to a builder that has nothing else.
+    let reference = Builders::shipped().load("rocky-9").unwrap().base.registry.unwrap();
+    world.engine.in_registry(&format!("linux/arm64:{reference}"), &[("/build/.keep", b"")]);
+    world.write("repo/demo.spec", "Name: demo\n");
+    world.commit();
+    let pipeline =
+        "[package]\nname = \"demo\"\n[target.\"rocky-9/rpm/aarch64\"]\npackaging = \"demo.spec\"\n";
+    let record = world.run(pipeline).await.0.unwrap();
     let outcome = &record.targets[0].outcome;
     assert!(
         matches!(outcome, Outcome::Infra { reason: InfraReason::NoBase, message, hint, .. }
-            if message.contains("is for amd64 and not for debian-12/arm64")
-                && hint.contains("--base-tar debian-12/arm64=FILE")),
+            if message.contains("is for amd64 and not for rocky-9/aarch64")
+                && hint.contains("--base-tar rocky-9/aarch64=FILE")),
         "{outcome:#?}"
     );
     world.is_clean();
