@@ -50,7 +50,7 @@ bench-piuparts:
 	cargo build --locked
 	.ci/bench-piuparts.sh tests/fixtures/catalogue/PIUPARTS.md
 
-# Whether Docker, podman and Packhold's own engine give the same bytes, with images that each of them makes: half an hour.
+# Whether Docker, podman and Packhold's own engine give the same bytes: half an hour.
 bench-identical:
 	.ci/setup.sh bench
 	cargo build --locked
