@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# bench-identical.sh OUT: builds the demo agent, nrpe and fping on Docker, podman and Packhold's own engine, each with images that it makes
-# itself, and writes to OUT as a table in Markdown whether the packages have the same bytes. The exit status is 1 if they have not.
+# bench-identical.sh OUT: builds the demo agent, nrpe and fping on Docker, podman and Packhold's own engine, and writes to OUT as a table in
+# Markdown whether the packages have the same bytes. The exit status is 1 if they have not.
 # Needs root, Docker, podman, runc and a mirror that apt reaches. Packages are not verified: the tests do that.
 #
 #   ENGINES      which engines (default: docker podman embedded); the first is what the others are compared with
+#   REPLAY       those of them that replay the first one's archived runs, in its images, instead of making images of their own
+#                (default: embedded)
+#   AGAIN        if it is "no", what is there of an earlier time is not done again
 #   PACKHOLD     the program (default: target/debug/packhold)
 #   BENCH_WORK   where everything is kept (default: target/bench-identical); what was made there is used again, but packages are built anew
 set -euo pipefail
@@ -13,6 +16,8 @@ out=$1
 packhold=${PACKHOLD-target/debug/packhold}
 work=$(realpath -m "${BENCH_WORK-target/bench-identical}")
 read -ra engines <<<"${ENGINES-docker podman embedded}"
+first=${engines[0]}
+replays=" ${REPLAY-embedded} "
 mkdir -p "$work"
 
 podman_service=
@@ -55,42 +60,57 @@ for pipeline in demo nrpe fping; do
     } >"$work/$pipeline.toml"
 done
 
-for engine in "${engines[@]}"; do
-    [ "$engine" != podman ] || start_podman
-    own=$work/$engine
+is_replay() { case $replays in *" $1 "*) [ "$1" != "$first" ] ;; *) false ;; esac; }
+
+# packhold_on ENGINE PIPELINE ARCHIVE ARGUMENT…: what it says at the end is kept as ENGINE/PIPELINE.record.json.
+packhold_on() {
+    local engine=$1 own=$work/$1 pipeline=$2 archive=$3 status=0
+    shift 3
     mkdir -p "$own"
+    [ "${AGAIN-}" != no ] || [ ! -s "$own/$pipeline.record.json" ] || return 0
+    echo "bench-identical: $pipeline on $engine" >&2
+    XDG_DATA_HOME=$own/data XDG_CACHE_HOME=$own/cache XDG_STATE_HOME=$own/state PACKHOLD_ARCHIVE=$archive \
+        "$packhold" "$@" --engine "$engine" --format json >"$own/$pipeline.json" 2>"$own/$pipeline.errors" || status=$?
+    # Of a pipeline that failed the files are missing in the table.
+    [ "$status" -le 1 ] || { tail -n 5 "$own/$pipeline.errors" >&2; exit "$status"; }
+    tail -n 1 "$own/$pipeline.json" >"$own/$pipeline.record.json"
+}
+
+for engine in "${engines[@]}"; do
+    [ "$engine" != podman ] || [ "${AGAIN-}" = no ] || start_podman
     for pipeline in demo nrpe fping; do
-        echo "bench-identical: $pipeline on $engine" >&2
-        status=0
-        XDG_DATA_HOME=$own/data XDG_CACHE_HOME=$own/cache XDG_STATE_HOME=$own/state PACKHOLD_ARCHIVE=$own/archive \
-            "$packhold" run "$work/$pipeline.toml" --source "${sources[$pipeline]}" --engine "$engine" --rebuild --format json \
-            >"$own/$pipeline.json" 2>"$own/$pipeline.errors" || status=$?
-        # A pipeline that failed has its targets in the table as failed.
-        [ "$status" -le 1 ] || { tail -n 5 "$own/$pipeline.errors" >&2; exit "$status"; }
-        tail -n 1 "$own/$pipeline.json" >"$own/$pipeline.record.json"
+        if is_replay "$engine"; then
+            run=$(jq -r .id "$work/$first/$pipeline.record.json")
+            packhold_on "$engine" "$pipeline" "$work/$first/archive" archive replay "$run"
+        else
+            packhold_on "$engine" "$pipeline" "$work/$engine/archive" run "$work/$pipeline.toml" --source "${sources[$pipeline]}" --rebuild
+        fi
     done
 done
 
-# PIPELINE TARGET NAME DIGEST of every artifact of an engine, and the image that it was built in.
+# PIPELINE TARGET NAME DIGEST of every file that an engine built.
 artifacts() {
     for pipeline in demo nrpe fping; do
-        jq -r --arg pipeline "$pipeline" '.targets[] | .target as $target
-            | (.artifacts[] | [$pipeline, $target, .name, .digest]), [$pipeline, $target, "(deps image)", (.images[2] // "none")]
-            | @tsv' "$work/$1/$pipeline.record.json"
+        jq -r --arg pipeline "$pipeline" '.targets[] | .target as $target | .artifacts[]
+            | [$pipeline, $target, .name, (.digest // .built // "none")] | @tsv' "$work/$1/$pipeline.record.json"
     done | LC_ALL=C sort
 }
 for engine in "${engines[@]}"; do artifacts "$engine" >"$work/$engine.tsv"; done
 
-first=${engines[0]}
 different=0
 {
     echo "# The same packages on every engine"
     echo
-    echo "Made by \`make bench-identical\`: the demo agent, nrpe and fping, built by each engine in images that it made itself. A digest is the"
-    echo "first half of the file's sha256; *same* means that it is the same in full."
+    echo "Made by \`make bench-identical\`: every file that the builds of the demo agent, nrpe and fping give. A digest is the first half of the"
+    echo "file's sha256; *same* means that it is the same in full."
     echo
     for engine in "${engines[@]}"; do
-        jq -r '"- \(.engine.kind) \(.engine.version), \(.engine.arch), Linux \(.engine.kernel)"' "$work/$engine/demo.record.json"
+        if is_replay "$engine"; then
+            echo "- $engine: \`archive replay\` of the runs of $first, in a folder of its own, in the archived images"
+        else
+            jq -r '"- \(.engine.kind) \(.engine.version), \(.engine.arch), Linux \(.engine.kernel), in images that it made itself"' \
+                "$work/$engine/demo.record.json"
+        fi
     done
     echo
     printf '| pipeline | target | file |'; printf ' %s |' "${engines[@]}"; echo
@@ -110,8 +130,7 @@ different=0
     done <"$work/$first.tsv"
 } >"$out.new"
 for engine in "${engines[@]:1}"; do
-    # Images are shown, and are not what is asked: packages are.
-    if ! diff <(grep -v '(deps image)' "$work/$first.tsv") <(grep -v '(deps image)' "$work/$engine.tsv") >&2; then
+    if ! diff "$work/$first.tsv" "$work/$engine.tsv" >&2; then
         echo "bench-identical: $engine does not give the packages of $first" >&2
         different=1
     fi
