@@ -51,6 +51,17 @@ docker_answers() {
     curl -fs --max-time 5 --unix-socket /var/run/docker.sock http://localhost/_ping >/dev/null 2>&1
 }
 
+# The user as whom tests run the engine without root, with as many subordinate ids as images need.
+ordinary_user() {
+    local user=packhold-test
+    id "$user" >/dev/null 2>&1 || {
+        echo "setup: adding the user $user"
+        useradd --system --create-home "$user"
+    }
+    grep -q "^$user:" /etc/subuid || usermod --add-subuids 1000000-1065535 "$user"
+    grep -q "^$user:" /etc/subgid || usermod --add-subgids 1000000-1065535 "$user"
+}
+
 start_docker() {
     docker_answers && return
     echo "setup: no container engine answers; starting Docker"
@@ -80,11 +91,14 @@ command -v cargo >/dev/null || {
 }
 
 install_packages ca-certificates curl gcc git libc6-dev make mmdebstrap util-linux
+# The subordinate ids of who is not root.
+[ "$(id -u)" = 0 ] || install_packages uidmap
 if [ "${1-}" = test ]; then
     # The tests bring engines of their own up and down, compare version orders with the real tools, and import real
     # source packages.
-    install_packages arch-test binfmt-support busybox-static docker.io docker-registry dpkg-dev faketime g++ iptables jq openssl python3-venv qemu-user-static rpm shellcheck skopeo tar umoci zstd
+    install_packages arch-test binfmt-support busybox-static docker.io docker-registry dpkg-dev faketime g++ iptables jq openssl python3-venv qemu-user-static rpm shellcheck skopeo tar uidmap umoci zstd
     register_emulators
+    ordinary_user
     cargo nextest --version >/dev/null 2>&1 || {
         echo "setup: installing cargo-nextest with cargo"
         retry cargo install --locked cargo-nextest

@@ -5,6 +5,8 @@
 mod busybox;
 #[path = "common/embedded.rs"]
 mod embedded;
+#[path = "common/rootless.rs"]
+mod rootless;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -16,7 +18,8 @@ use std::time::Duration;
 use embedded::{INSTALLER, Place, command, left_behind, load, open, remove, run, shell, spec};
 use packhold::engine::embedded::{Embedded, Settings};
 use packhold::engine::{
-    Command, ContainerId, ContainerSpec, Engine, ExecStatus, Found, Network, Object, Query, Root, SnapshotId,
+    Command, CommitSpec, ContainerId, ContainerSpec, Engine, ExecStatus, Found, Network, Object, Query, Root,
+    SnapshotId,
 };
 use tokio::io::AsyncReadExt;
 
@@ -41,6 +44,16 @@ async fn snapshots(engine: &Embedded) -> Vec<SnapshotId> {
     found.into_iter().map(id).collect()
 }
 
+#[test]
+fn all_of_this_is_so_for_an_ordinary_user_too() {
+    rootless::again_as_an_ordinary_user(&["--skip", "ordinary_user"]);
+}
+
+/// What the processes do that must not be left; the same test of another user does something else.
+fn nap() -> &'static str {
+    if std::env::var_os(rootless::PROGRAM).is_some() { "sleep 1001" } else { "sleep 1000" }
+}
+
 /// Not a test of its own: the process that the next test kills. It makes containers and snapshots, works in them and removes
 /// them, for ever.
 #[tokio::test(flavor = "multi_thread")]
@@ -50,9 +63,10 @@ async fn victim() {
     let image = load(&engine, busybox::busybox_image()).await;
     loop {
         let container = engine.create(&spec(image, Network::None, LABEL)).await.expect("a container");
+        let nap = nap();
         let script =
-            "mkdir -p /tmp/a/b; head -c 1000000 /dev/zero > /tmp/a/b/c; sleep 1000 & sleep 1000 & sleep 0.03";
-        shell(&engine, &container, script).await;
+            format!("mkdir -p /tmp/a/b; head -c 1000000 /dev/zero > /tmp/a/b/c; {nap} & {nap} & sleep 0.03");
+        shell(&engine, &container, &script).await;
         let snapshot = engine.snapshot(&container).await.expect("a snapshot");
         let above =
             ContainerSpec { root: Root::Snapshot(snapshot.clone()), ..spec(image, Network::None, LABEL) };
@@ -104,7 +118,7 @@ async fn nothing_stays_of_a_process_that_was_killed_at_any_point() {
     assert!(kept > 0, "no snapshot was there to be found");
     let processes = process::Command::new("ps").args(["-eo", "args"]).output().expect("ps");
     let processes = String::from_utf8_lossy(&processes.stdout);
-    assert!(!processes.contains("sleep 1000"), "{processes}");
+    assert!(!processes.contains(nap()), "{processes}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,7 +251,7 @@ async fn what_containers_write_can_be_kept_in_memory() {
     std::fs::set_permissions(memory.path(), std::fs::Permissions::from_mode(0o700)).expect("a mode");
     let engine = Embedded::open(&Settings {
         folder: place.path().join("engine"),
-        helper: env!("CARGO_BIN_EXE_packhold").into(),
+        helper: rootless::program(),
         upper: Some(memory.path().to_owned()),
         registries: Default::default(),
     })
@@ -252,7 +266,7 @@ async fn what_containers_write_can_be_kept_in_memory() {
     std::fs::set_permissions(memory.path(), std::fs::Permissions::from_mode(0o711)).expect("a new mode");
     let opened = Embedded::open(&Settings {
         folder: place.path().join("engine"),
-        helper: env!("CARGO_BIN_EXE_packhold").into(),
+        helper: rootless::program(),
         upper: Some(memory.path().to_owned()),
         registries: Default::default(),
     });
@@ -390,7 +404,7 @@ async fn a_container_that_has_lost_its_record_goes() {
     std::fs::set_permissions(memory.path(), std::fs::Permissions::from_mode(0o700)).expect("a mode");
     let settings = Settings {
         folder: place.path().join("engine"),
-        helper: env!("CARGO_BIN_EXE_packhold").into(),
+        helper: rootless::program(),
         upper: Some(memory.path().to_owned()),
         registries: Default::default(),
     };
@@ -526,7 +540,7 @@ async fn cleaning_looks_at_every_engine_and_says_which_cannot_be_asked() {
     made().await;
     engine.snapshot(&made().await).await.expect("a snapshot");
     let clean = |socket: &Path| {
-        let mut clean = process::Command::new(env!("CARGO_BIN_EXE_packhold"));
+        let mut clean = process::Command::new(rootless::program());
         clean.arg("clean").env("XDG_DATA_HOME", place.path().join("data")).env("HOME", place.path());
         clean.env("DOCKER_HOST", format!("unix://{}", socket.display())).env_remove("CONTAINER_HOST");
         let done = clean.output().expect("the program runs");
@@ -542,4 +556,69 @@ async fn cleaning_looks_at_every_engine_and_says_which_cannot_be_asked() {
     assert_eq!((ids(&engine).await, snapshots(&engine).await), (vec![], vec![]));
     let told = clean(Path::new("/no/such.sock"));
     assert!(told.contains("the docker engine was not asked: there is no /no/such.sock"), "{told}");
+}
+
+fn image_spec(tag: &str) -> CommitSpec {
+    CommitSpec { tag: tag.to_owned(), labels: BTreeMap::new(), comment: String::new() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_on_in_a_container_stands_still_while_an_image_is_made_of_it() {
+    let place = Place::new();
+    let engine = open(place.path());
+    let image = load(&engine, busybox::busybox_image()).await;
+    let container = engine.create(&spec(image, Network::None, LABEL)).await.expect("a container");
+    // Names come and go, and a file grows and shrinks: whoever reads meanwhile finds one that is not there any more.
+    let restless = "mkdir /tmp/d; for p in 1 2 3 4; do (while :; do for i in 1 2 3 4 5 6 7 8 9; do : > /tmp/d/$p-$i; done; \
+                    rm /tmp/d/$p-*; done) & done; (while :; do echo x >> /tmp/told; done) & echo";
+    shell(&engine, &container, restless).await;
+    for round in 0..5 {
+        engine
+            .commit(&container, &image_spec("test:still"))
+            .await
+            .unwrap_or_else(|error| panic!("{round}: {error}"));
+    }
+    let size =
+        async || shell(&engine, &container, "wc -c < /tmp/told").await.trim().parse::<u64>().expect("a size");
+    let before = size().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(before < size().await, "it does not go on");
+    remove(&engine, container).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_capabilities_of_a_file_are_in_an_image_as_they_were_put() {
+    // CAP_NET_RAW, permitted and effective: struct vfs_cap_data of version 2, linux/capability.h.
+    const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    const KEY: &str = "SCHILY.xattr.security.capability";
+    let place = Place::new();
+    let engine = open(place.path());
+    let image = load(&engine, busybox::busybox_image()).await;
+    let container = engine.create(&spec(image, Network::None, LABEL)).await.expect("a container");
+    let mut put = tar::Builder::new(Vec::new());
+    put.append_pax_extensions([(KEY, CAPABILITY.as_slice())]).expect("a tar in memory");
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(0o755);
+    header.set_size(1);
+    put.append_data(&mut header, "able", b"x".as_slice()).expect("a tar in memory");
+    let put = Box::pin(std::io::Cursor::new(put.into_inner().expect("a tar in memory")));
+    engine.put(&container, "/bin", put).await.expect("it is put");
+    let made = engine.commit(&container, &image_spec("test:able")).await.expect("an image");
+    remove(&engine, container).await;
+
+    let mut archive = Vec::new();
+    engine.save(&made.id).await.expect("an archive").read_to_end(&mut archive).await.expect("an archive");
+    let mut found = Vec::new();
+    for entry in tar::Archive::new(archive.as_slice()).entries().expect("an archive") {
+        let mut layer = Vec::new();
+        entry.expect("an entry").read_to_end(&mut layer).expect("an entry");
+        let mut layer = tar::Archive::new(layer.as_slice());
+        for mut entry in layer.entries().expect("a tar").map_while(Result::ok) {
+            let is_it = entry.path().is_ok_and(|path| path.ends_with("bin/able"));
+            let Ok(Some(records)) = entry.pax_extensions() else { continue };
+            let values = records.flatten().filter(|record| is_it && record.key() == Ok(KEY));
+            found.extend(values.map(|record| record.value_bytes().to_vec()));
+        }
+    }
+    assert_eq!(found, [CAPABILITY]);
 }

@@ -2,16 +2,19 @@
 
 #[path = "common/busybox.rs"]
 mod busybox;
+#[path = "common/rootless.rs"]
+mod rootless;
 
 use std::io::Cursor;
 
-use packhold::engine::conformance::{Verdict, run_all};
+use packhold::engine::conformance::{Needs, Verdict, run_all};
 use packhold::engine::docker::Docker;
 use packhold::engine::embedded::{Embedded, Settings};
 use packhold::engine::fake::Fake;
-use packhold::engine::{Engine, EngineError, ImageSource, Object};
+use packhold::engine::{Capability, Engine, EngineError, ImageSource, Object};
 
-async fn conforms(engine: &dyn Engine, may_skip: bool) {
+/// Checks an engine, which may have to do without some things.
+async fn conforms(engine: &dyn Engine, without: &[Needs]) {
     let tag = format!("packhold-conformance-base:{}", std::process::id());
     let archive = Box::pin(Cursor::new(busybox::busybox_image()));
     let image = engine.load(ImageSource::Archive(archive), &tag).await.expect("the tests' image loads");
@@ -21,7 +24,7 @@ async fn conforms(engine: &dyn Engine, may_skip: bool) {
     let bad = |verdict: &Verdict| match verdict {
         Verdict::Passed => false,
         Verdict::Failed(_) => true,
-        Verdict::Skipped(_) => !may_skip,
+        Verdict::Skipped(needs) => !without.contains(needs),
     };
     let bad: Vec<_> = verdicts.iter().filter(|(_, verdict)| bad(verdict)).collect();
     assert!(bad.is_empty(), "{bad:#?}");
@@ -33,7 +36,7 @@ async fn the_docker_engine_conforms() {
     let docker = Docker::connect(address.as_deref())
         .await
         .expect("this test needs Docker: start it, or set DOCKER_HOST");
-    conforms(&docker, false).await;
+    conforms(&docker, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,12 +49,34 @@ async fn the_embedded_engine_conforms() {
         registries: Default::default(),
     };
     let embedded = Embedded::open(&settings).expect("this test needs root, overlayfs and control groups");
-    conforms(&embedded, false).await;
+    conforms(&embedded, &[]).await;
+}
+
+#[test]
+fn the_embedded_engine_of_an_ordinary_user_conforms_but_for_limits_and_init_systems() {
+    rootless::again_as_an_ordinary_user(&["--exact", "inside_the_embedded_engine_conforms", "--ignored"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by another test, in a user namespace"]
+async fn inside_the_embedded_engine_conforms() {
+    let place = tempfile::tempdir().expect("a folder");
+    let settings = Settings {
+        folder: place.path().join("engine"),
+        helper: rootless::program(),
+        upper: None,
+        registries: Default::default(),
+    };
+    let embedded = Embedded::open(&settings).expect("this test needs overlayfs");
+    conforms(&embedded, &[Needs::Limits, Needs::Init]).await;
+    let info = embedded.info().await.expect("the engine");
+    let lacks: Vec<_> = info.shortcomings.iter().map(|each| each.what).collect();
+    assert_eq!(lacks, [Capability::Limits, Capability::Init, Capability::Devices]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fake_engine_conforms_but_for_what_needs_a_kernel() {
-    conforms(&Fake::new(), true).await;
+    conforms(&Fake::new(), &[Needs::Isolation, Needs::Limits, Needs::Init]).await;
 }
 
 /// A file system with a second layer that has a file and a hard link to `target`.

@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
 mod common;
+#[expect(dead_code, reason = "each test binary uses some of it")]
+#[path = "common/rootless.rs"]
+mod rootless;
 
 #[path = "real/bad_input.rs"]
 mod bad_input;
@@ -17,6 +20,8 @@ mod lock;
 mod replay;
 #[path = "real/reproduce.rs"]
 mod reproduce;
+#[path = "real/rootless.rs"]
+mod rootless_engine;
 #[path = "real/spec_macros.rs"]
 mod spec_macros;
 #[path = "real/whole.rs"]

@@ -56,6 +56,13 @@ pub(super) enum Command {
     Doctor(EngineArguments),
     /// Remove what killed runs left: containers and temporary folders
     Clean(EngineArguments),
+    /// Run a command with the eyes of an ordinary user's embedded engine: as root of its user namespace, in which the files of
+    /// the engine's folder can be read and removed
+    Unshare {
+        /// The program and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<std::ffi::OsString>,
+    },
     /// Print a completion script
     Completions {
         /// The shell
@@ -77,7 +84,7 @@ pub(super) enum EngineChoice {
     Auto,
     Docker,
     Podman,
-    /// No daemon: this program itself, as root
+    /// No daemon: this program itself, as root or as an ordinary user with subordinate ids
     Embedded,
 }
 

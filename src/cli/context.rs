@@ -88,25 +88,48 @@ fn embedded() -> Result<Embedded, EngineError> {
     })
 }
 
+/// Why there is no daemon.
+enum NoDaemon {
+    /// None is asked for.
+    Unwanted,
+    /// None answers, and none has to.
+    Missing(EngineError),
+    /// One was asked for, and does not answer.
+    Needed(EngineError),
+}
+
 /// The engine that is chosen, if it answers. An engine that somebody has named an address of is not replaced by another.
 pub(super) async fn engine(choice: EngineChoice) -> Result<Arc<dyn Engine>, CliError> {
+    Ok(match daemon(choice).await {
+        Ok(daemon) => Arc::new(daemon),
+        Err(NoDaemon::Needed(error)) => return Err(error.into()),
+        Err(NoDaemon::Unwanted) => Arc::new(embedded()?),
+        Err(NoDaemon::Missing(error)) => Arc::new(embedded().map_err(|own| first_to_mend(error, own))?),
+    })
+}
+
+/// Whether the engine that is chosen is that of this program itself.
+pub(super) async fn uses_embedded(choice: EngineChoice) -> bool {
+    matches!(daemon(choice).await, Err(NoDaemon::Unwanted | NoDaemon::Missing(_)))
+}
+
+async fn daemon(choice: EngineChoice) -> Result<Docker, NoDaemon> {
     let named = given("DOCKER_HOST").or_else(|| given("CONTAINER_HOST")).is_some();
     let docker = async || Docker::connect(Some(&docker_address())).await;
     let podman = async || Docker::podman(Some(&podman_address())).await;
-    let engine = match choice {
-        EngineChoice::Docker => docker().await?,
-        EngineChoice::Podman => podman().await?,
-        EngineChoice::Embedded => return Ok(Arc::new(embedded()?)),
+    match choice {
+        EngineChoice::Docker => docker().await.map_err(NoDaemon::Needed),
+        EngineChoice::Podman => podman().await.map_err(NoDaemon::Needed),
+        EngineChoice::Embedded => Err(NoDaemon::Unwanted),
         EngineChoice::Auto => match docker().await {
-            Ok(engine) => engine,
+            Ok(engine) => Ok(engine),
             Err(error) => match podman().await {
-                Ok(engine) => engine,
-                Err(_) if named => return Err(error.into()),
-                Err(_) => return Ok(Arc::new(embedded().map_err(|own| first_to_mend(error, own))?)),
+                Ok(engine) => Ok(engine),
+                Err(_) if named => Err(NoDaemon::Needed(error)),
+                Err(_) => Err(NoDaemon::Missing(error)),
             },
         },
-    };
-    Ok(Arc::new(engine))
+    }
 }
 
 /// Where no engine can be used, the error to tell: what root lacks for this program's own engine, or that no daemon runs.

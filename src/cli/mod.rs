@@ -9,6 +9,7 @@ mod completions;
 mod context;
 mod doctor;
 mod error;
+mod inside;
 mod leftovers;
 mod list;
 mod log;
@@ -30,10 +31,13 @@ use clap::Parser;
 use args::{Arguments, Command};
 use error::CliError;
 
+use crate::engine::embedded;
+
 /// Parses the command line, does what it says, and gives the process's exit code.
 pub fn main() -> ExitCode {
     // Before anything that starts a thread.
-    if let Some(code) = crate::engine::embedded::helper::main(std::env::args_os()) {
+    let word = std::env::args_os;
+    if let Some(code) = embedded::helper::main(word()).or_else(|| embedded::rootless::main(word())) {
         return code;
     }
     let arguments = match Arguments::try_parse() {
@@ -68,6 +72,9 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
     let common = &arguments.common;
+    if let Some(error) = inside::enter_where_needed(&arguments.command).await {
+        return Err(error);
+    }
     match arguments.command {
         Command::Run(command) => run::run(common, command).await,
         Command::Plan(command) => plan::plan(common, command).await,
@@ -77,6 +84,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
         Command::Archive(command) => archive::archive(common, command).await,
         Command::Doctor(command) => doctor::doctor(common, command).await,
         Command::Clean(command) => clean::clean(common, command).await,
+        Command::Unshare { command } => Err(inside::unshare(&command)),
         Command::Completions { shell } => {
             completions::completions(shell);
             Ok(0)

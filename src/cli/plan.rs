@@ -18,6 +18,13 @@ pub(super) async fn plan(common: &Common, arguments: RunArguments) -> Result<u8,
     if prepare {
         println!("shared prepare stage: runs if a target has to be built");
     }
+    for shortcoming in &preview.shortcomings {
+        println!("this engine: {}", shortcoming.why);
+    }
+    if !preview.without_init.is_empty() {
+        let names: Vec<String> = preview.without_init.iter().map(ToString::to_string).collect();
+        println!("services are not verified, for this engine runs no systemd: {}", names.join(", "));
+    }
     let mut code = 0;
     for target in &preview.targets {
         println!("\n{}  {}  {}", target.target, target.version, target.platform);

@@ -18,8 +18,9 @@ use async_trait::async_trait;
 
 pub use emulation::{Emulator, emulators};
 pub use types::{
-    ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, EngineError, EngineInfo, ExecStatus, Found,
-    ImageId, ImageInfo, ImageSource, Limits, Network, Object, Query, Result, Root, SnapshotId,
+    ByteStream, Capability, Command, CommitSpec, ContainerId, ContainerSpec, EngineError, EngineInfo,
+    ExecStatus, Found, ImageId, ImageInfo, ImageSource, Limits, Network, Object, Query, Result, Root,
+    Shortcoming, SnapshotId,
 };
 
 /// Receives what a command prints, as bytes in arrival order (standard output and standard error together). Returning

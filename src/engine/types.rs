@@ -75,8 +75,8 @@ impl Hint for EngineError {
         match self {
             Self::Unreachable { .. } => {
                 "start the engine (for Docker: `systemctl start docker`, or `dockerd &` as root), set DOCKER_HOST if it \
-                 listens elsewhere, or run as root with `--engine embedded`, which needs none; then check with \
-                 `packhold doctor`"
+                 listens elsewhere, or use `--engine embedded`, which needs none: `packhold doctor` says what it \
+                 needs instead"
                     .to_owned()
             }
             Self::NotFound(_) => "it may have been removed by somebody else; run it again".to_owned(),
@@ -120,6 +120,38 @@ pub struct EngineInfo {
     pub isolation: bool,
     /// Whether containers whose first process is their image's init system run: [`ContainerSpec::init`].
     pub init: bool,
+    /// What it cannot do on this machine or for this user, and could elsewhere.
+    pub shortcomings: Vec<Shortcoming>,
+}
+
+/// What an engine can do, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capability {
+    /// [`EngineInfo::limits`].
+    Limits,
+    /// [`EngineInfo::init`].
+    Init,
+    /// Root in a container that has the capability MKNOD makes nodes of the devices that the container has.
+    Devices,
+}
+
+impl std::fmt::Display for Capability {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Limits => "limits",
+            Self::Init => "init system",
+            Self::Devices => "device nodes",
+        })
+    }
+}
+
+/// A capability that an engine does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortcoming {
+    /// What it cannot do.
+    pub what: Capability,
+    /// What that means, and why it is so, in words.
+    pub why: String,
 }
 
 /// What to look for.

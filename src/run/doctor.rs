@@ -5,7 +5,7 @@ use super::error::REGISTER;
 use super::{Folders, RunError, open_shop_for};
 use crate::archive::Archive;
 use crate::config::Builders;
-use crate::engine::{Emulator, Engine, EngineInfo, embedded};
+use crate::engine::{Capability, Emulator, Engine, EngineInfo, embedded};
 use crate::model::Architecture;
 use crate::stage::{BaseChoice, Reporter, probe};
 use std::path::Path;
@@ -42,6 +42,11 @@ async fn own_engine(folder: &Path) -> (Health, String) {
     let missing = embedded::missing();
     if !missing.is_empty() {
         return (Health::Unknown, format!("this machine lacks {}", missing.join("; ")));
+    }
+    if embedded::rootless::is_outside() {
+        let words =
+            "this user needs no daemon and not to be root, if `doctor --engine embedded` can mount layers";
+        return (Health::Good, words.to_owned());
     }
     let place = folder.ancestors().find(|place| place.is_dir()).unwrap_or(Path::new("/")).to_owned();
     let tried = tokio::task::spawn_blocking(move || embedded::try_overlay(&place)).await;
@@ -90,12 +95,15 @@ pub async fn examine(
     say("engine", Health::Good, format!("{} {}, API {}, {}", info.kind, info.version, info.api, info.arch));
     let arch = info.arch.clone();
     emulation(&mut say, &info);
-    let limits = if info.limits { Health::Good } else { Health::Bad };
-    say(
-        "limits",
-        limits,
-        "memory and processes can be limited: ".to_owned() + if info.limits { "yes" } else { "no" },
-    );
+    let known = |what| info.shortcomings.iter().any(|each| each.what == what);
+    if !known(Capability::Limits) {
+        let limits = if info.limits { Health::Good } else { Health::Bad };
+        let words = if info.limits { "yes" } else { "no" };
+        say("limits", limits, format!("memory and processes can be limited: {words}"));
+    }
+    for shortcoming in &info.shortcomings {
+        say(&shortcoming.what.to_string(), Health::Unknown, shortcoming.why.clone());
+    }
     if let Some(store) = &info.store {
         let path = std::path::Path::new(store);
         if path.exists() {

@@ -62,6 +62,9 @@ pub async fn execute(
     let scratch = request.folders.scratch()?;
     let mut shop = open_shop(&request, started, scratch.path(), Reporter::new(events), cancel)?;
     clean_up_after(&request.folders, &shop).await?;
+    for shortcoming in &engine.shortcomings {
+        shop.reporter.warn(format!("this engine: {}", shortcoming.why));
+    }
 
     let source = source::source(&shop, &request).await?;
     let targets: Vec<_> = request.pipeline.targets.iter().map(|target| target.name.clone()).collect();

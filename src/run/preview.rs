@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{Request, RunError, builder_for, locked, open_shop, platform, source};
-use crate::model::{Outcome, SourceRecord, TargetName};
+use crate::engine::Shortcoming;
+use crate::model::{Outcome, Scenario, SourceRecord, TargetName};
 use crate::plan::plan_target;
 use crate::stage::{Foreseen, ImagePolicy, Reporter, foresee};
 
@@ -15,6 +16,10 @@ pub struct Preview {
     pub source: SourceRecord,
     /// The targets in the pipeline's order.
     pub targets: Vec<TargetPreview>,
+    /// What the engine cannot do here, and could elsewhere.
+    pub shortcomings: Vec<Shortcoming>,
+    /// The targets whose verification asks for an init system that the engine does not run, in the pipeline's order.
+    pub without_init: Vec<TargetName>,
 }
 
 /// What a run would do for one target.
@@ -70,5 +75,9 @@ pub async fn preview(mut request: Request, cancel: CancellationToken) -> Result<
     }
     // An empty folder of logs is of no use to anybody.
     let _ = std::fs::remove_dir(&shop.logs);
-    Ok(Preview { source: found.record, targets })
+    let asks =
+        |name: &&TargetName| request.pipeline.verify.for_target(name).scenarios.contains(&Scenario::Service);
+    let names = request.pipeline.targets.iter().map(|section| &section.name);
+    let without_init = names.filter(|_| request.init && !engine.init).filter(asks).cloned().collect();
+    Ok(Preview { source: found.record, targets, shortcomings: engine.shortcomings, without_init })
 }

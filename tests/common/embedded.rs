@@ -5,6 +5,7 @@ use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use crate::rootless::program;
 use packhold::engine::embedded::{Embedded, Settings};
 use packhold::engine::{
     ByteStream, Command, ContainerId, ContainerSpec, Engine, ExecStatus, ImageId, ImageSource, Limits,
@@ -63,7 +64,7 @@ impl Drop for Place {
 pub fn open(place: &Path) -> Embedded {
     let settings = Settings {
         folder: place.join("engine"),
-        helper: env!("CARGO_BIN_EXE_packhold").into(),
+        helper: program(),
         upper: None,
         registries: Default::default(),
     };

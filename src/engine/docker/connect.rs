@@ -99,6 +99,7 @@ impl Docker {
             limits: info.memory_limit.unwrap_or(false) && info.pids_limit.unwrap_or(false),
             isolation: true,
             init,
+            shortcomings: Vec::new(),
         })
     }
 }

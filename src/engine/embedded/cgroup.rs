@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::rootless::is_inside;
+
 /// The group below which all of this program's are.
 const PARENT: &str = "packhold";
 
@@ -62,8 +64,11 @@ impl Hierarchy {
 /// statfs(2).
 const CGROUP2_SUPER_MAGIC: rustix::fs::FsWord = 0x6367_7270;
 
-/// The hierarchies of this machine, as this process sees them (proc_pid_mountinfo(5)).
+/// The hierarchies of this machine that this process may use, as it sees them (proc_pid_mountinfo(5)).
 fn hierarchies() -> io::Result<Vec<Hierarchy>> {
+    if is_inside() {
+        return Ok(Vec::new());
+    }
     Ok(parse_mounts(&fs::read_to_string("/proc/self/mountinfo")?))
 }
 

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use rustix::fs::FlockOperation;
 
-use super::cgroup::{self, Group};
+use super::cgroup;
 use super::discard::{discard, open_folder};
+use super::processes::Processes;
 use super::record::{self, Folder, Record};
 use super::request::{Create, Overlay, Report, Request};
 use super::runtime_config::{ETC, Machine, own_network, runtime_config};
-use super::{Embedded, blocking, detached, io_error};
+use super::{Embedded, blocking, detached, io_error, rootless};
 use crate::engine::{ContainerId, ContainerSpec, EngineError, Found, Network, Result, Root};
 use crate::support::fs::is_full;
 
@@ -58,8 +59,8 @@ impl Embedded {
                 return Err(missing());
             }
         }
-        if spec.init && cgroup::is_unified() {
-            let message = "an init system needs control groups of version 1".to_owned();
+        if spec.init && (cgroup::is_unified() || rootless::is_inside()) {
+            let message = "an init system needs control groups of version 1, and root".to_owned();
             return Err(EngineError::Refused { action, message });
         }
         let unique = ulid::Ulid::generate().to_string().to_lowercase();
@@ -100,7 +101,11 @@ impl Embedded {
                 None => return Ok(None),
             },
         };
-        let machine = Machine { unified: cgroup::is_unified(), swap: cgroup::counts_swap() };
+        let machine = Machine {
+            unified: cgroup::is_unified(),
+            swap: cgroup::counts_swap(),
+            rootless: rootless::is_inside(),
+        };
         let config = runtime_config(spec, &folder.id, &folder.path, machine);
         fs::write(folder.path.join("config.json"), config.to_string())?;
         fs::create_dir(folder.path.join("etc"))?;
@@ -158,16 +163,16 @@ pub(super) fn remove(folder: &Folder, containers: &Path, upper: Option<&Path>) -
         Err(error) if is_full(&error) => tracing::debug!(%error, "a container goes without a mark"),
         done => done?,
     }
-    let group = Group::of(&folder.id)?;
-    group.kill()?;
+    Processes::of(folder)?.kill()?;
     let lock = match open_folder(&folder.path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
     };
     // Whoever was making it holds the lock and has just been killed, or will see that it is removed.
     rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
-    group.kill()?;
-    group.remove()?;
+    let left = Processes::of(folder)?;
+    left.kill()?;
+    left.remove()?;
     match folder.record() {
         Ok(record) => discard(&record.changes)?,
         // Somebody else has removed it while this process waited.

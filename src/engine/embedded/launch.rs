@@ -51,6 +51,8 @@ impl Program {
         let copy = self.sealed().await?.as_raw_fd();
         let mut child = Command::new(format!("/proc/self/fd/{copy}"))
             .arg(HELPER_COMMAND)
+            // Whose helper it is: where no control group says so, this does.
+            .args(request.container())
             // Its memory is for a moment that of a process in the container: nothing of ours is in it.
             .env_clear()
             .current_dir("/")

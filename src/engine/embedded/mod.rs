@@ -9,8 +9,9 @@
 //!
 //! Namespaces for mounts, processes, IPC, host name, control groups, and without network for that; a root file system without
 //! devices; a read-only or hidden `/proc/sys`, `/sys` and the like; the given capabilities and no others; no new
-//! privileges; a filter of system calls; control groups for memory, processes, processors and devices. There is no
-//! user namespace: root in a container is root to the kernel, without its privileges. With cgroup v2 no control group
+//! privileges; a filter of system calls; control groups for memory, processes, processors and devices. Where root has started the
+//! program there is no user namespace: root in a container is root to the kernel, without its privileges. An ordinary user's engine
+//! works in one, without control groups, and root in a container is that user to the kernel: see [`rootless`]. With cgroup v2 no control group
 //! guards devices; there the filter lets a container make no node of one that it does not have anyway.
 //!
 //! A container with the host's network shares its ports and its abstract sockets: what installs packages of the distro has it. What
@@ -20,7 +21,7 @@
 //! # Holes that others had
 //!
 //! Published ones of runc, of youki and of Docker's runtime before them, and what of them is to be feared here. `escapes`
-//! is `tests/embedded_escapes.rs`, `engine` is `tests/embedded_engine.rs`.
+//! is `tests/embedded_escapes.rs`, `engine` is `tests/embedded_engine.rs`; both are run as root and as an ordinary user.
 //!
 //! | hole | here |
 //! |---|---|
@@ -36,8 +37,10 @@
 //! | GHSA-g54h-m393-cpwq, devices allowed unless denied | tested by escapes: `no_known_way_out_is_open`; the list begins with a denial of all |
 //! | CVE-2021-43784, a message to the runtime's own start cut short | not applicable: no such message; requests are JSON from the engine |
 //! | CVE-2022-0492, a user namespace to set `release_agent` | tested by escapes: `no_known_way_out_is_open` |
-//! | CVE-2022-24769, CVE-2022-29162, CVE-2025-27612, inheritable capabilities | tested by engine: `a_container_is_to_its_programs…` |
-//! | CVE-2023-25809, writable control groups of rootless containers | not applicable: not rootless; with cgroup v1 none are mounted, with v2 read-only |
+//! | CVE-2022-24769, CVE-2022-27649, CVE-2022-29162, CVE-2025-27612, inheritable capabilities | tested by engine: `a_container_is_to_its_programs…` |
+//! | CVE-2023-25809, writable control groups of rootless containers | tested by escapes, as an ordinary user too: `mounts_and_processes…`: with cgroup v1 and rootless none are mounted, with v2 read-only |
+//! | CVE-2014-8989, CVE-2018-7169, groups given up in a user namespace to get past modes that deny them | not applicable: newgidmap decides whether groups may be given up, and nothing of the host is reached in a container |
+//! | CVE-2021-20199, what comes from outside seems to come from the container itself | not applicable: no port is forwarded |
 //! | CVE-2024-21626, a working directory in an open file of the runtime | tested by escapes: `a_working_directory…` |
 //! | CVE-2025-31133, CVE-2025-62161, a link in place of the `/dev/null` that hides files | tested by escapes: `an_image_whose_folders_are_links…`; the library checks the device, in a `/dev` that no process has seen yet |
 //! | CVE-2025-52565, `/dev/console` swapped while it is mounted | not applicable: no terminals |
@@ -55,8 +58,10 @@ mod files;
 pub mod helper;
 mod launch;
 mod needs;
+mod processes;
 mod record;
 mod request;
+pub mod rootless;
 mod runtime_config;
 mod snapshot;
 pub mod store;
@@ -71,7 +76,6 @@ use async_trait::async_trait;
 pub use launch::HELPER_COMMAND;
 pub use needs::{missing, try_overlay};
 
-use self::cgroup::Group;
 use self::containers::GONE;
 use self::record::{Folder, Record};
 use self::store::{Lease, Registries, Store};
@@ -131,6 +135,10 @@ impl Embedded {
                 message: format!("this machine lacks {}", missing.join("; ")),
             });
         }
+        if rootless::is_outside() {
+            let message = "an ordinary user's process has to enter its user namespace first".to_owned();
+            return Err(EngineError::Refused { action, message });
+        }
         let fail = |error| io_error(action.clone(), error);
         let containers = settings.folder.join("containers");
         for folder in [&settings.folder, &containers] {
@@ -167,11 +175,11 @@ impl Embedded {
     async fn commit_container(&self, container: &ContainerId, spec: &CommitSpec) -> Result<ImageInfo> {
         let (folder, record) = self.existing(container)?;
         let lease = self.lease(&folder, &record).await?;
-        let group =
-            Group::of(&folder.id).map_err(|error| io_error(format!("make the image {}", spec.tag), error))?;
         // What is written while it is read would be half in the image.
-        let frozen = Frozen(group.clone());
-        blocking(format!("stop the processes of {}", folder.id), move || group.freeze(true)).await?;
+        let running = processes::Processes::of(&folder)
+            .map_err(|error| io_error(format!("make the image {}", spec.tag), error))?;
+        let frozen = Frozen(running.clone());
+        blocking(format!("stop the processes of {}", folder.id), move || running.freeze(true)).await?;
         let mut uppers = self.snapshots_of(&record)?;
         uppers.push(record.upper());
         let made = self.store.commit_layers(&lease, &uppers, spec).await;
@@ -181,7 +189,7 @@ impl Embedded {
 }
 
 /// A container whose processes stand still until this is dropped.
-struct Frozen(Group);
+struct Frozen(processes::Processes);
 
 impl Drop for Frozen {
     fn drop(&mut self) {
@@ -280,10 +288,11 @@ impl Engine for Embedded {
                 .ok()
                 .and_then(|cores| u32::try_from(cores.get()).ok()),
             store: self.folder.to_str().map(str::to_owned),
-            limits: true,
+            limits: !rootless::is_inside(),
             isolation: true,
             // With cgroup v2 alone an init system gets its own groups, but has not been seen to run.
-            init: !cgroup::is_unified(),
+            init: !cgroup::is_unified() && !rootless::is_inside(),
+            shortcomings: if rootless::is_inside() { rootless::shortcomings() } else { Vec::new() },
         })
     }
 

@@ -3,16 +3,25 @@
 use std::fs;
 use std::path::Path;
 
-use super::{cgroup, helper};
+use super::{cgroup, helper, rootless};
 
-/// What this machine lacks to run containers by this engine, in words; nothing if it can.
+/// What this machine lacks to run containers by this engine for this user, in words; nothing if it can. An ordinary user can
+/// [inside](rootless) only; this says what keeps the user from getting there.
 pub fn missing() -> Vec<String> {
     let mut missing = Vec::new();
-    if !rustix::process::geteuid().is_root() {
-        missing.push("root: the program has to run as user 0".to_owned());
+    if rootless::is_outside() {
+        missing.extend(rootless::missing());
+    } else if rootless::is_in_namespace() && !rootless::is_inside() {
+        missing.push(
+            "root, or an ordinary user: this is root of a user namespace that somebody else has made"
+                .to_owned(),
+        );
     }
     if !has_overlayfs() {
         missing.push("overlayfs: the kernel module `overlay` is neither loaded nor installed".to_owned());
+    }
+    if rootless::is_outside() || rootless::is_inside() {
+        return missing;
     }
     let controllers = cgroup::missing_controllers();
     if !controllers.is_empty() {

@@ -98,10 +98,15 @@ impl Folder {
         Ok(serde_json::from_slice(&fs::read(self.path.join(RECORD))?)?)
     }
 
-    /// The first process, if it runs.
+    /// The first process, if it runs and nobody removes the container.
     pub(super) fn first_process(&self) -> Option<Process> {
+        self.last_first_process().filter(|_| !self.is_removed())
+    }
+
+    /// The first process, if it runs, even while the container is being removed.
+    pub(super) fn last_first_process(&self) -> Option<Process> {
         let told: Process = serde_json::from_slice(&fs::read(self.path.join(RUNNING)).ok()?).ok()?;
-        (told.runs() && !self.is_removed() && !self.is_snapshot()).then_some(told)
+        (told.runs() && !self.is_snapshot()).then_some(told)
     }
 
     /// Writes down which process is the container's first.

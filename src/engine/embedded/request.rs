@@ -24,6 +24,16 @@ pub(super) enum Request {
     Get(Files),
 }
 
+impl Request {
+    /// The container in which something goes on for as long as the helper runs.
+    pub(super) fn container(&self) -> Option<&str> {
+        match self {
+            Self::Create(Create { id, .. }) | Self::Exec(Exec { id, .. }) => Some(id),
+            Self::Put(_) | Self::Get(_) => None,
+        }
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Create {
     pub(super) folder: PathBuf,

@@ -36,6 +36,9 @@ const INIT_TMPFS: [(&str, &str, bool); 3] =
 /// The files of `/etc` that are a container's own and no part of what is committed: as with Docker.
 pub(super) const ETC: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
 
+/// In the folder of a container of an ordinary user with the host's network: a sysfs of no network, mounted before the others.
+pub(super) const SYS: &str = "sys";
+
 /// What differs from machine to machine.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Machine {
@@ -43,6 +46,8 @@ pub(super) struct Machine {
     pub(super) unified: bool,
     /// Swap can be limited.
     pub(super) swap: bool,
+    /// The engine is an ordinary user's.
+    pub(super) rootless: bool,
 }
 
 /// The configuration of a container with this folder.
@@ -77,7 +82,7 @@ pub(super) fn runtime_config(spec: &ContainerSpec, id: &str, folder: &Path, mach
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
             "rootfsPropagation": "private",
-            "resources": resources(&spec.limits, machine),
+            "resources": if machine.rootless { json!({}) } else { resources(&spec.limits, machine) },
         },
     })
 }
@@ -99,9 +104,16 @@ fn mounts(spec: &ContainerSpec, folder: &Path, machine: Machine) -> Vec<Value> {
         ),
         mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-        mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
     ];
-    if machine.unified {
+    let mut sysfs = mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]);
+    if machine.rootless && !own_network(spec) {
+        // Nobody but the machine's root may mount one that shows the host's network.
+        sysfs["type"] = json!("bind");
+        sysfs["source"] = json!(folder.join(SYS));
+        sysfs["options"] = json!(["bind", "rprivate", "nosuid", "noexec", "nodev", "ro"]);
+    }
+    mounts.push(sysfs);
+    if machine.unified && !machine.rootless {
         // With version 1 there is nothing to see; systemd mounts its own.
         let access = if spec.init { "rw" } else { "ro" };
         mounts.push(mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", access]));
@@ -168,7 +180,7 @@ mod tests {
     }
 
     fn config(init: bool, network: Network, unified: bool) -> Value {
-        let machine = Machine { unified, swap: true };
+        let machine = Machine { unified, swap: true, rootless: false };
         runtime_config(&spec(init, network), "id", Path::new("/c/id"), machine)
     }
 

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use rustix::fs::FlockOperation;
 
-use super::cgroup::Group;
 use super::containers;
 use super::discard::open_folder;
+use super::processes::Processes;
 use super::record::{self, Folder, Record};
 use super::{Embedded, blocking, detached, io_error};
 use crate::engine::{ContainerId, EngineError, Found, Result, SnapshotId};
@@ -109,8 +109,7 @@ impl Embedded {
 /// Ends the processes of a container and marks what is left of it as a snapshot, whose name this gives. `None` if the
 /// container was removed meanwhile.
 fn end(folder: &Folder) -> io::Result<Option<String>> {
-    let group = Group::of(&folder.id)?;
-    group.kill()?;
+    Processes::of(folder)?.kill()?;
     let lock = match open_folder(&folder.path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
@@ -120,8 +119,9 @@ fn end(folder: &Folder) -> io::Result<Option<String>> {
     if folder.is_removed() {
         return Ok(None);
     }
-    group.kill()?;
-    group.remove()?;
+    let left = Processes::of(folder)?;
+    left.kill()?;
+    left.remove()?;
     folder.set_snapshot()?;
     Ok(Some(folder.id.clone()))
 }

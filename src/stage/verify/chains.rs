@@ -10,6 +10,7 @@ use super::service::service;
 use super::upgrade::upgrade;
 use super::{Bench, Done, Halt, images, lifecycle, lint, others};
 use crate::config::Builder;
+use crate::engine::Capability;
 use crate::model::{Check, Digest, Outcome, Scenario};
 use crate::stage::{Recorder, infrastructure};
 
@@ -229,7 +230,11 @@ async fn init_image(
         return Ok(Init::Skipped(why));
     }
     if !info.init {
-        let why = format!("systemd: the {} engine cannot run an init system in a container", info.kind);
+        let known = info.shortcomings.into_iter().find(|each| each.what == Capability::Init);
+        let why = match known {
+            Some(shortcoming) => shortcoming.why,
+            None => format!("systemd: the {} engine cannot run an init system in a container", info.kind),
+        };
         return Ok(Init::Skipped(why));
     }
     let (builder, base) = (bench.request.builder, bench.request.base);

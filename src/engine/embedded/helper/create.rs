@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::network::link::LinkClient;
@@ -15,6 +15,8 @@ use super::{Stop, Trying, nothing, seccomp};
 use crate::engine::embedded::cgroup::Group;
 use crate::engine::embedded::record::{Folder, Process};
 use crate::engine::embedded::request::{Create, Report};
+use crate::engine::embedded::rootless::is_inside;
+use crate::engine::embedded::runtime_config::SYS;
 
 /// The number of the loopback interface in every new network namespace.
 const LOOPBACK: u32 = 1;
@@ -46,9 +48,12 @@ pub(super) fn create(request: &Create) -> Result<Report, Stop> {
         let client = LinkClient::new(create_network_client());
         client.and_then(|mut client| client.set_up(LOOPBACK)).map_err(Stop::refused)?;
         for (setting, value) in NETWORK {
-            // A kernel without it does not have what it would forbid.
+            // A kernel without it does not have what it would forbid. A group that no map has is none.
             _ = fs::write(Path::new("/proc/sys/net/ipv4").join(setting), value);
         }
+    }
+    if is_inside() && !request.own_network {
+        mount_sysfs(request.folder.join(SYS))?;
     }
     for path in [&request.overlay.upper, &request.overlay.work, &request.overlay.merged] {
         fs::create_dir_all(path).trying(format!("make the folder {}", path.display()))?;
@@ -73,6 +78,20 @@ pub(super) fn create(request: &Create) -> Result<Report, Stop> {
     folder.set_first_process(first).trying("write down the first process")?;
     container.start().map_err(|error| Stop::refused(chain(&error)))?;
     Ok(Report::Done)
+}
+
+/// Mounts a sysfs that shows no interface of the host. It shows the network of the thread that mounts it, and an ordinary user has
+/// to have made that.
+fn mount_sysfs(place: PathBuf) -> Result<(), Stop> {
+    fs::create_dir_all(&place).trying(format!("make the folder {}", place.display()))?;
+    let mounting = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        mount(Some("sysfs"), &place, Some("sysfs"), flags, None::<&str>)
+    });
+    // When it is gone this process has one thread again.
+    let mounted = mounting.join().map_err(|_| Stop::refused("a thread that mounts sysfs ended early"))?;
+    mounted.trying("mount a sysfs of an empty network")
 }
 
 /// An error and its causes. The library's are often nothing but their cause.

@@ -15,9 +15,18 @@ use rustix::mount::{
 
 use super::{Stop, Trying};
 use crate::engine::embedded::request::{Overlay, Report};
+use crate::engine::embedded::rootless::is_inside;
 
 /// Nothing is written by one layer into another, and no layer is more than it seems.
 const OPTIONS: [(&str, &str); 3] = [("index", "off"), ("redirect_dir", "off"), ("metacopy", "off")];
+
+/// The same for an overlay that an ordinary user mounts, which follows no redirection at all, and keeps its marks in attributes of
+/// users.
+const ROOTLESS: [(&str, &str); 3] = [("index", "off"), ("redirect_dir", "nofollow"), ("metacopy", "off")];
+
+fn options() -> [(&'static str, &'static str); 3] {
+    if is_inside() { ROOTLESS } else { OPTIONS }
+}
 
 /// Mounts a container's file system at its place. No device node works that an image brings or a container makes. Nothing is
 /// forced onto the disk: a container does not outlive its machine. To be called in a mount namespace of its own.
@@ -85,10 +94,13 @@ fn mount_one_by_one(
     for layer in layers {
         fsconfig_set_string(&overlay, "lowerdir+", layer)?;
     }
-    for (name, value) in OPTIONS {
+    for (name, value) in options() {
         if writable.is_some() || name != "index" {
             fsconfig_set_string(&overlay, name, value)?;
         }
+    }
+    if is_inside() {
+        fsconfig_set_flag(&overlay, "userxattr")?;
     }
     let mut attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
     match writable {
@@ -116,10 +128,13 @@ fn mount_by_links(layers: &[PathBuf], writable: Option<(&Path, &Path)>, place: &
         names.push(number.to_string());
     }
     let mut data = format!("lowerdir={}", names.join(":"));
-    for (name, value) in OPTIONS {
+    for (name, value) in options() {
         if writable.is_some() || name != "index" {
             data.push_str(&format!(",{name}={value}"));
         }
+    }
+    if is_inside() {
+        data.push_str(",userxattr");
     }
     let mut flags = MsFlags::MS_NODEV;
     match writable {

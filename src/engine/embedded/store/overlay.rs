@@ -12,6 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{FileType, Mode, Stat, XattrFlags};
 use rustix::io::Errno;
 
+use crate::engine::embedded::rootless::is_in_namespace;
+
 /// How the name of a whiteout begins.
 pub(super) const WHITEOUT: &[u8] = b".wh.";
 /// How names begin that older storage drivers (aufs) used for themselves.
@@ -19,8 +21,10 @@ pub(super) const RESERVED: &[u8] = b".wh..wh.";
 /// The name that makes its folder opaque.
 pub(super) const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// The attribute that makes a folder opaque, for overlays that root mounts; and its value.
-const OPAQUE_ATTRIBUTE: (&str, &[u8]) = ("trusted.overlay.opaque", b"y");
+/// The attribute that makes a folder opaque, for overlays that root mounts and for those that are mounted in a user namespace; and
+/// its value.
+const OPAQUE_ATTRIBUTE: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
+const OPAQUE_VALUE: &[u8] = b"y";
 
 /// True for what hides a lower layer's entry.
 pub(super) fn is_whiteout(stat: &Stat) -> bool {
@@ -35,8 +39,8 @@ pub(super) fn make_whiteout(folder: BorrowedFd<'_>, name: &[u8]) -> io::Result<(
 
 /// Makes a folder opaque.
 pub(super) fn make_opaque(folder: BorrowedFd<'_>) -> io::Result<()> {
-    let (name, value) = OPAQUE_ATTRIBUTE;
-    Ok(rustix::fs::fsetxattr(folder, name, value, XattrFlags::empty())?)
+    let name = OPAQUE_ATTRIBUTE[usize::from(is_in_namespace())];
+    Ok(rustix::fs::fsetxattr(folder, name, OPAQUE_VALUE, XattrFlags::empty())?)
 }
 
 /// What overlayfs has written on an entry of an upper folder.

@@ -1,10 +1,10 @@
 //! The tar of a layer becomes a tree as overlayfs wants it, and a [recipe](super::recipe).
 //!
-//! The tree is written as root in a folder that only root may enter, and the tar is a stranger's. Names are judged by
+//! The tree is written as root, or root of a user namespace, in a folder that nobody else may enter, and the tar is a stranger's. Names are judged by
 //! [`layer_rules`], and no system call follows a symbolic link or a name of more than one part.
 //! What else a tar may hold:
 //!
-//! - Set-id bits stay: images have them, and nobody but root reaches the tree.
+//! - Set-id bits stay: images have them, and nobody but the engine's user reaches the tree.
 //! - Of extended attributes, `security.capability` and `user.*` (but not overlayfs's own, which would make a folder lead elsewhere) are
 //!   set. Others come back from the recipe alone.
 //! - Character devices of `/dev` are in the recipe and not in the tree: a container has a `/dev` of its own, and a device 0:0 would be
@@ -34,6 +34,7 @@ use super::layout::{EXTRA, RECIPE, TREE};
 use super::overlay;
 use super::recipe::RecipeWriter;
 use super::walker::{Made, Walker, kind, look, open_folder, split};
+use crate::engine::embedded::rootless::is_in_namespace;
 use crate::model::Digest;
 use crate::support::fs::PathContext;
 use crate::support::layer_rules::{self, Judge, MOST_ENTRIES};
@@ -156,6 +157,20 @@ struct Attributes {
     mode: Mode,
     time: Timespec,
     extended: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Attributes {
+    /// Why an owner was not given: in a user namespace, one that its maps do not have is refused so.
+    fn no_owner(&self, errno: Errno) -> io::Error {
+        match errno == Errno::INVAL && is_in_namespace() {
+            true => io::Error::other(format!(
+                "its owner {}:{} is beyond the user's subordinate ids: give the user more in /etc/subuid and /etc/subgid",
+                self.user.as_raw(),
+                self.group.as_raw()
+            )),
+            false => errno.into(),
+        }
+    }
 }
 
 impl Unpacker<'_> {
@@ -367,7 +382,8 @@ impl Unpacker<'_> {
     ) -> io::Result<()> {
         let folder = self.walker.folder(folders)?;
         let (name, here) = (OsStr::from_bytes(last), AtFlags::SYMLINK_NOFOLLOW);
-        rustix::fs::chownat(folder, name, Some(attributes.user), Some(attributes.group), here)?;
+        let owned = rustix::fs::chownat(folder, name, Some(attributes.user), Some(attributes.group), here);
+        owned.map_err(|errno| attributes.no_owner(errno))?;
         if mode {
             // It was made a moment ago in a folder that is ours alone, and is no link.
             rustix::fs::chmodat(folder, name, attributes.mode, AtFlags::empty())?;
@@ -408,7 +424,8 @@ fn is_folder(entry: &RawEntry) -> bool {
 
 /// Owner and mode first: changing the owner takes away set-id bits and capabilities.
 fn set_attributes(file: BorrowedFd<'_>, attributes: &Attributes) -> io::Result<()> {
-    rustix::fs::fchown(file, Some(attributes.user), Some(attributes.group))?;
+    let owned = rustix::fs::fchown(file, Some(attributes.user), Some(attributes.group));
+    owned.map_err(|errno| attributes.no_owner(errno))?;
     rustix::fs::fchmod(file, attributes.mode)?;
     for (name, value) in &attributes.extended {
         match rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty()) {
