@@ -599,6 +599,9 @@ async fn the_capabilities_of_a_file_are_in_an_image_as_they_were_put() {
     put.append_pax_extensions([(KEY, CAPABILITY.as_slice())]).expect("a tar in memory");
     let mut header = tar::Header::new_ustar();
     header.set_mode(0o755);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     header.set_size(1);
     put.append_data(&mut header, "able", b"x".as_slice()).expect("a tar in memory");
     let put = Box::pin(std::io::Cursor::new(put.into_inner().expect("a tar in memory")));
