@@ -1,10 +1,13 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint unit fuzz real bench-piuparts bench-catalogue bench-archive bench-identical
+.PHONY: demo test lint unit fuzz real emulated bench-piuparts bench-catalogue bench-archive bench-identical
 
 # Tests that need a container engine, or root and overlayfs.
 REAL = binary(real) or binary(agents) or binary(catalogue) or binary(engine_conformance) or binary(docker_engine) \
 	or binary(embedded_engine) or binary(embedded_escapes) or binary(embedded_store)
+
+# An emulator takes as long for these as all others take together.
+EMULATED = binary(real) and test(emulation::)
 
 # Builds and archives the demo agent, from nothing.
 demo:
@@ -42,7 +45,12 @@ fuzz:
 real:
 	tests/fixtures/fetch-sources.sh target/sources
 	tests/fixtures/catalogue/make.sh target/catalogue
-	cargo nextest run --locked -E '$(REAL)'
+	cargo nextest run --locked -E '($(REAL)) and not ($(EMULATED))'
+
+# The demo agent for another architecture, from its build to its replay: ten minutes, and twice that without its images.
+emulated:
+	.ci/setup.sh test
+	cargo nextest run --locked -E '$(EMULATED)'
 
 # The table of what piuparts and Packhold find, and in what time: an hour.
 bench-piuparts:

@@ -23,8 +23,8 @@
 //! - A fresh sysfs shows the network of whoever mounts it, so one for a container with the host's network is mounted in an empty
 //!   network namespace.
 //! - There are no control groups: on `/sys/fs/cgroup` is a view of version 2 that nothing can be written to. So nothing limits
-//!   memory, processes and processors ([`shortcomings`]), and the processes of a container are found by what they say of
-//!   themselves ([`processes`]) instead of by their group. That all of them end is up to the kernel: the first process of a pid
+//!   memory, processes and processors (`shortcomings`), and the processes of a container are found by what they say of
+//!   themselves (`processes`) instead of by their group. That all of them end is up to the kernel: the first process of a pid
 //!   namespace takes all others with it (pid_namespaces(7)).
 //!
 //! # What keeps a container in
