@@ -275,6 +275,23 @@ async fn what_containers_write_can_be_kept_in_memory() {
     assert_eq!(mode & 0o777, 0o711, "it is left as it is");
 }
 
+#[test]
+fn the_folder_of_another_user_is_left_alone() {
+    let place = Place::new();
+    let folder = place.path().join("engine");
+    std::fs::create_dir(&folder).expect("a folder");
+    std::os::unix::fs::chown(&folder, Some(1), None).expect("it becomes another's; this test needs root");
+    let settings = Settings {
+        folder: folder.clone(),
+        helper: rootless::program(),
+        upper: None,
+        registries: Default::default(),
+    };
+    let refused = Embedded::open(&settings).err().expect("it is another's").to_string();
+    assert!(refused.contains("is not a folder of the user who runs this"), "{refused}");
+    assert_eq!(std::fs::read_dir(&folder).expect("the folder").count(), 0);
+}
+
 fn walk(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder") {

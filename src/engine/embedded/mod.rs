@@ -201,8 +201,13 @@ impl Drop for Frozen {
 
 /// Makes a folder that nobody but root can look into: what containers write has set-id programs and device nodes.
 fn make_private(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // What is in it is believed, and another user's layers are not what they seem to this one.
+    if std::fs::metadata(folder)?.uid() != rustix::process::geteuid().as_raw() {
+        let words = "is not a folder of the user who runs this; each user has an engine of their own: see to $HOME and $XDG_DATA_HOME";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} {words}", folder.display())));
+    }
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
 }
 

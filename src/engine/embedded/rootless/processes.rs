@@ -5,7 +5,7 @@
 //! namespace of the first process: they end with it, and are found by it.
 //!
 //! A program in a container may say the same of itself. It is then killed with the container that it names, which is no
-//! loss to anybody else.
+//! loss to anybody else. Who says so and may not be killed is another user's process, and no helper.
 
 use std::fs;
 use std::io;
@@ -40,8 +40,10 @@ pub(in crate::engine::embedded) fn kill(id: &str, first: Option<Process>) -> io:
             return Ok(());
         }
         if first.is_none() || start.elapsed() > NOTICES {
-            for pid in &helpers {
-                signal(*pid, Signal::KILL, || is_helper(*pid, id));
+            let killed =
+                helpers.iter().filter(|pid| signal(**pid, Signal::KILL, || is_helper(**pid, id))).count();
+            if killed == 0 && first.is_none_or(|first| !first.runs()) {
+                return Ok(());
             }
         }
         if start.elapsed() > ENDS {
@@ -103,15 +105,10 @@ fn all() -> io::Result<Vec<i32>> {
     Ok(pids)
 }
 
-/// Signals a process, if what now has its number is still what is meant.
-fn signal(pid: i32, signal: Signal, is_meant: impl Fn() -> bool) {
-    let Some(held) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
-        return;
-    };
-    if is_meant() {
-        // It may have ended meanwhile.
-        _ = pidfd_send_signal(&held, signal);
-    }
+/// Signals a process, if what now has its number is still what is meant; false if it is not, has ended, or is another user's.
+fn signal(pid: i32, signal: Signal, is_meant: impl Fn() -> bool) -> bool {
+    let held = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    held.is_some_and(|held| is_meant() && pidfd_send_signal(&held, signal).is_ok())
 }
 
 #[cfg(test)]
