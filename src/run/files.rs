@@ -79,6 +79,7 @@ pub async fn verify_files(
     let place = (Timestamp::now(), scratch.path());
     let base = request.base.clone();
     let shop = open_shop_for(engine, archive, base, &request.folders, place, Reporter::new(events), cancel)?;
+    let shop = Workshop { init: request.init, ..shop };
     clean_up_after(&request.folders, &shop).await?;
 
     let mut record = TargetRecord {
