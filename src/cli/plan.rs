@@ -23,7 +23,7 @@ pub(super) async fn plan(common: &Common, arguments: RunArguments) -> Result<u8,
     }
     if !preview.without_init.is_empty() {
         let names: Vec<String> = preview.without_init.iter().map(ToString::to_string).collect();
-        println!("services are not verified, for this engine runs no systemd: {}", names.join(", "));
+        println!("services are not verified, for no systemd can run there: {}", names.join(", "));
     }
     let mut code = 0;
     for target in &preview.targets {

@@ -16,7 +16,7 @@ use crate::model::{Architecture, Digest, InfraReason, Outcome, Reproducibility, 
 use crate::plan::{BuildInputs, TargetPlan, VerifyInputs, build_key, verify_key};
 use crate::stage::{
     Built, Conditions, Recorder, StageResult, TargetImages, Verified, VerifyRequest, Workshop, build,
-    environment, reuse_build, reuse_verify, verify,
+    environment, infrastructure, reuse_build, reuse_verify, verify,
 };
 use crate::support::Hint;
 
@@ -162,6 +162,10 @@ impl Work<'_> {
         };
         let before: Vec<Digest> =
             previous.iter().flat_map(|previous| &previous.packages).map(|file| file.digest).collect();
+        let engine = match self.shop.engine.info().await {
+            Ok(engine) => engine,
+            Err(error) => return self.finish(recorder, Err(infrastructure(Stage::Verify, &error))),
+        };
         let key = verify_key(VerifyInputs {
             builder: &plan.builder,
             image: images.base.id,
@@ -169,7 +173,8 @@ impl Work<'_> {
             artifacts: &built.artifacts,
             previous: &before,
             section: &section,
-            init: self.request.init,
+            // What was skipped for want of an init system is tried where there is one.
+            init: self.request.init && engine.init && !plan.builder.emulated,
         });
         self.record.verify_key = Some(key);
         if let Some(result) = self.reuse_checks(&mut recorder, key).await {
