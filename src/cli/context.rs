@@ -14,6 +14,7 @@ use crate::engine::docker::{DOCKER_SOCKET, Docker, PODMAN_SOCKET};
 use crate::engine::embedded::store::Registries;
 use crate::engine::embedded::{Embedded, Settings};
 use crate::engine::{Engine, EngineError};
+use crate::model::{Architecture, Format};
 use crate::provenance::ReceiptKey;
 use crate::run::{CheckReproducible, Folders, Request, VerifyFiles, sharing_builders};
 use crate::stage::BaseChoice;
@@ -254,7 +255,20 @@ fn userland(arguments: UserlandArguments) -> Result<(Builders, BaseChoice), CliE
     };
     for (builder, _) in &arguments.base_tar {
         // As Builder::place has it: `debian-12`, or `debian-12/arm64`.
-        builders.check_name(builder.split('/').next().unwrap_or(builder))?;
+        let Some((name, architecture)) = builder.split_once('/') else {
+            builders.check_name(builder)?;
+            continue;
+        };
+        let format = builders.format_of(name)?.unwrap_or(Format::Deb);
+        if Architecture::named(architecture, format).is_none() {
+            let known: Vec<&str> = Architecture::ALL.iter().map(|known| known.name(format)).collect();
+            return Err(CliError::Usage {
+                message: format!(
+                    "--base-tar {builder}: `{architecture}` is no architecture of {format} packages"
+                ),
+                hint: format!("known are {}; that of the engine itself is not named", known.join(", ")),
+            });
+        }
     }
     let base = BaseChoice {
         registry: arguments.registry,

@@ -85,7 +85,7 @@ fn declared(shop: &Workshop, plan: &TargetPlan, lock: &Lock) -> Option<Dependenc
     match &plan.declared {
         Declared::Listed(list) => Some(list.clone()),
         Declared::SpecFile(spec) => {
-            let builder = &lock.builders.get(&plan.builder.name)?.builder;
+            let builder = &lock.builders.get(&plan.builder.place())?.builder;
             shop.declared_lists.get(builder.id, &plan.builder, spec)
         }
     }

@@ -141,7 +141,7 @@ async fn userland(shop: &Workshop, recorder: &mut Recorder, builder: &Builder) -
             () = shop.cancel.cancelled() => return Err(interrupted(recorder)),
         };
         match pulled {
-            Ok(image) if architecture.is_some_and(|own| own.oci() != image.arch) => {
+            Ok(image) if builder.architecture.is_some_and(|own| own.oci() != image.arch) => {
                 let unwanted = Object::ImageTag(tag);
                 shop.engine.remove(&unwanted).await.map_err(|e| infrastructure(recorder.stage(), &e))?;
                 let why = format!("{reference} is for {} and not for {}", image.arch, builder.place());

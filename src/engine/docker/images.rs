@@ -54,16 +54,20 @@ impl Docker {
             None => Vec::new(),
         };
         let image = self.pull(reference, architecture).await?;
-        self.tag(&image, tag).await?;
+        let tagged = self.tag(&image, tag).await;
         if architecture.is_some() && !reference.contains('@') {
             let full = full_name(reference);
+            let now = self.find_image(&full).await?;
+            let is_ours = matches!(now.first(), Some(Found::Image(now)) if now.id == image.id);
             match before.first() {
+                // Somebody else has pulled it meanwhile.
+                _ if !is_ours => {}
                 Some(Found::Image(before)) if before.id != image.id => self.tag(before, &full).await?,
                 Some(_) => {}
                 None => self.remove_tag(&full).await?,
             }
         }
-        Ok(image)
+        tagged.map(|()| image)
     }
 
     async fn pull(&self, reference: &str, architecture: Option<Architecture>) -> Result<ImageInfo> {

@@ -16,7 +16,7 @@ use super::{Folders, RunError, engine_record, open_shop_for, platform};
 use crate::archive::{Archive, ArchiveError};
 use crate::compare::{Comparison, Difference};
 use crate::engine::Engine;
-use crate::model::{ArtifactKind, Digest, Event, Outcome, RunId, TargetName};
+use crate::model::{Architecture, ArtifactKind, Digest, Event, Outcome, RunId, TargetName};
 use crate::stage::{BaseChoice, Reporter};
 
 /// A replay that is asked for.
@@ -120,10 +120,13 @@ pub async fn replay(
         }
     }
     let wanted = |target: &TargetName| request.targets.is_empty() || request.targets.contains(target);
-    platform::check(
-        &info,
-        run.record.targets.iter().map(|target| &target.target).filter(|target| wanted(target)),
-    )?;
+    // What names no architecture was for that of the engine which built it.
+    let native = Architecture::of_oci(&run.record.engine.arch);
+    let places = run.record.targets.iter().map(|target| &target.target).filter(|target| wanted(target));
+    let places: Vec<TargetName> = places
+        .map(|target| TargetName { architecture: target.architecture.or(native), ..target.clone() })
+        .collect();
+    platform::check(&info, &places)?;
     let engine = engine_record(info);
     let again = Again::open(&request.archive, run, scratch.path())?;
     let record = &again.run.record;
