@@ -46,7 +46,9 @@ fn an_ordinary_user_builds_verifies_archives_and_replays_the_same_packages() {
     };
 
     let plan = succeed("plan", packhold(&["plan"]));
-    for words in ["memory, processes and processors", "no device node", "no systemd can run there: debian-12/deb"] {
+    for words in
+        ["memory, processes and processors", "no device node", "no systemd can run there: debian-12/deb"]
+    {
         assert!(plan.contains(words), "{words}: {plan}");
     }
     let run = packhold(&["run", "--rebuild", "--format", "json"]);
