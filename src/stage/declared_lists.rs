@@ -1,57 +1,53 @@
-use std::fs;
 use std::path::PathBuf;
 
 use super::declared::SCRIPT;
+use super::json_cache::JsonCache;
 use crate::config::Builder;
-use crate::model::{Digest, Format, Hasher};
+use crate::model::{Digest, Format};
 use crate::plan::{Dependencies, SpecFile};
 
 /// What spec files were found to ask for: a container less for each that has not changed. It is a cache: what cannot be read, or is
 /// no list that a container could have given, is asked anew.
 #[derive(Clone, Debug)]
-pub struct DeclaredLists {
-    folder: PathBuf,
-}
+pub struct DeclaredLists(JsonCache);
 
 impl DeclaredLists {
     /// The lists that are kept in a folder, which need not exist.
     pub fn in_folder(folder: PathBuf) -> Self {
-        Self { folder }
+        Self(JsonCache::in_folder(folder))
     }
 
     /// What a spec file asks for in a builder image, if that was found out before.
     pub fn get(&self, image: Digest, builder: &Builder, spec: &SpecFile) -> Option<Dependencies> {
-        let lines = serde_json::from_slice(&fs::read(self.path(image, builder, spec)).ok()?).ok()?;
+        let lines = made_of(image, builder, spec, |fields| self.0.get(fields))?;
         Dependencies::of_lines(Format::Rpm, lines).ok()
     }
 
     pub(super) fn keep(&self, image: Digest, builder: &Builder, spec: &SpecFile, list: &Dependencies) {
-        let write = || -> std::io::Result<()> {
-            fs::create_dir_all(&self.folder)?;
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            serde_json::to_writer(&mut file, list.lines())?;
-            file.persist(self.path(image, builder, spec))?;
-            Ok(())
-        };
-        let _ = write();
+        made_of(image, builder, spec, |fields| self.0.keep(fields, list.lines()));
     }
+}
 
-    /// All that the container is given: a macro of one image is none of another, and any byte of the file may be part of one.
-    fn path(&self, image: Digest, builder: &Builder, spec: &SpecFile) -> PathBuf {
-        let mut hasher = Hasher::new();
-        let script = builder.digest_of(&[SCRIPT]).hex();
-        let fields = [("image", image.hex()), ("script", script), ("name", spec.name.clone())];
-        for (name, value) in fields.iter().map(|(name, value)| (*name, value.as_bytes())) {
-            // Hashing in memory does not fail.
-            let _ = hasher.field(name, value);
-        }
-        let _ = hasher.field("spec", &spec.bytes);
-        self.folder.join(format!("{}.json", hasher.finish().0.hex()))
-    }
+/// All that the container is given: a macro of one image is none of another, and any byte of the file may be part of one.
+fn made_of<T>(
+    image: Digest,
+    builder: &Builder,
+    spec: &SpecFile,
+    use_it: impl FnOnce(&[(&str, &[u8])]) -> T,
+) -> T {
+    let (image, script) = (image.hex(), builder.digest_of(&[SCRIPT]).hex());
+    use_it(&[
+        ("image", image.as_bytes()),
+        ("script", script.as_bytes()),
+        ("name", spec.name.as_bytes()),
+        ("spec", &spec.bytes),
+    ])
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::config::Builders;
 
@@ -81,10 +77,11 @@ mod tests {
         let builder = Builders::shipped().load("debian-rpm").unwrap();
         let spec = SpecFile { name: "a.spec".into(), bytes: Vec::new() };
         let image = Digest::of("image");
-        fs::write(lists.path(image, &builder, &spec), "[\"gcc\"]").unwrap();
+        let path = made_of(image, &builder, &spec, |fields| lists.0.path(fields));
+        fs::write(&path, "[\"gcc\"]").unwrap();
         assert!(lists.get(image, &builder, &spec).is_some());
         for text in ["[\"--setopt=x\"]", "[\"%(id)\"]", "{", ""] {
-            fs::write(lists.path(image, &builder, &spec), text).unwrap();
+            fs::write(&path, text).unwrap();
             assert_eq!(lists.get(image, &builder, &spec), None, "{text}");
         }
     }

@@ -16,6 +16,7 @@ mod foresee;
 mod image_policy;
 mod image_store;
 mod installed;
+mod json_cache;
 mod kit;
 mod mirror_lists;
 mod outputs;

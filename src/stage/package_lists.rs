@@ -1,48 +1,34 @@
-use std::fs;
 use std::path::PathBuf;
 
+use super::json_cache::JsonCache;
 use crate::config::Builder;
-use crate::model::{Digest, Hasher, InstalledPackage};
+use crate::model::{Digest, InstalledPackage};
 
 /// What is installed in images that were looked at before: a container less for each image that is found again. It is
 /// a cache: what cannot be read or written is listed anew.
 #[derive(Clone, Debug)]
-pub struct PackageLists {
-    folder: PathBuf,
-}
+pub struct PackageLists(JsonCache);
 
 impl PackageLists {
     /// The lists that are kept in a folder, which need not exist.
     pub fn in_folder(folder: PathBuf) -> Self {
-        Self { folder }
+        Self(JsonCache::in_folder(folder))
     }
 
     pub(super) fn get(&self, image: Digest, builder: &Builder) -> Option<Vec<InstalledPackage>> {
-        serde_json::from_slice(&fs::read(self.path(image, builder)).ok()?).ok()
+        made_of(image, builder, |fields| self.0.get(fields))
     }
 
     pub(super) fn keep(&self, image: Digest, builder: &Builder, packages: &[InstalledPackage]) {
-        let write = || -> std::io::Result<()> {
-            fs::create_dir_all(&self.folder)?;
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            serde_json::to_writer(&mut file, packages)?;
-            file.persist(self.path(image, builder))?;
-            Ok(())
-        };
-        let _ = write();
+        made_of(image, builder, |fields| self.0.keep(fields, packages));
     }
+}
 
-    /// An image's identity is that of its contents; what is said of them depends on the script that is asked.
-    fn path(&self, image: Digest, builder: &Builder) -> PathBuf {
-        let mut hasher = Hasher::new();
-        let script = |name: &str| builder.files.get(name).map(Vec::as_slice).unwrap_or_default();
-        let (packages, dpkg) = (script("packages.sh"), script("dpkg.sh"));
-        for (name, value) in [("image", image.hex().as_bytes()), ("script", packages), ("dpkg", dpkg)] {
-            // Hashing in memory does not fail.
-            let _ = hasher.field(name, value);
-        }
-        self.folder.join(format!("{}.json", hasher.finish().0.hex()))
-    }
+/// An image's identity is that of its contents; what is said of them depends on the script that is asked.
+fn made_of<T>(image: Digest, builder: &Builder, use_it: impl FnOnce(&[(&str, &[u8])]) -> T) -> T {
+    let script = |name: &str| builder.files.get(name).map(Vec::as_slice).unwrap_or_default();
+    let image = image.hex();
+    use_it(&[("image", image.as_bytes()), ("script", script("packages.sh")), ("dpkg", script("dpkg.sh"))])
 }
 
 #[cfg(test)]
