@@ -19,7 +19,7 @@ pub(super) fn check<'a>(
     targets: impl IntoIterator<Item = &'a TargetName>,
 ) -> Result<(), RunError> {
     for target in targets {
-        let Some(architecture) = target.architecture.filter(|own| own.oci() != engine.arch) else { continue };
+        let Some(architecture) = foreign(engine, target) else { continue };
         let Some(emulators) = &engine.emulators else { continue };
         let emulator = emulator_of(emulators, architecture);
         if !emulator.is_some_and(|emulator| emulator.fixed) {
@@ -35,14 +35,18 @@ pub(super) fn check<'a>(
     Ok(())
 }
 
+/// The architecture that a target names, if it is not the engine's own.
+pub(super) fn foreign(engine: &EngineInfo, target: &TargetName) -> Option<Architecture> {
+    target.architecture.filter(|own| own.oci() != engine.arch)
+}
+
 fn emulator_of(emulators: &[Emulator], architecture: Architecture) -> Option<&Emulator> {
     emulators.iter().find(|emulator| emulator.architecture == architecture)
 }
 
 /// What a target's containers run on, in words: `linux/amd64`, `linux/arm64, emulated by /usr/bin/qemu-aarch64-static`.
 pub(super) fn words(engine: &EngineInfo, target: &TargetName) -> String {
-    let foreign = target.architecture.filter(|own| own.oci() != engine.arch);
-    let Some(architecture) = foreign else {
+    let Some(architecture) = foreign(engine, target) else {
         let own = Architecture::of_oci(&engine.arch);
         return own.map_or_else(|| format!("linux/{}", engine.arch), Architecture::platform);
     };

@@ -78,9 +78,8 @@ pub async fn preview(mut request: Request, cancel: CancellationToken) -> Result<
     let asks =
         |name: &&TargetName| request.pipeline.verify.for_target(name).scenarios.contains(&Scenario::Service);
     let names = request.pipeline.targets.iter().map(|section| &section.name);
-    let emulated =
-        |name: &TargetName| name.architecture.is_some_and(|architecture| architecture.oci() != engine.arch);
-    let lacks_init = |name: &&TargetName| request.init && (!engine.init || emulated(name));
+    let lacks_init =
+        |name: &&TargetName| request.init && (!engine.init || platform::foreign(&engine, name).is_some());
     let without_init = names.filter(lacks_init).filter(asks).cloned().collect();
     Ok(Preview { source: found.record, targets, shortcomings: engine.shortcomings, without_init })
 }
