@@ -6,6 +6,7 @@ mod busybox;
 mod rootless;
 
 use std::io::Cursor;
+use std::path::Path;
 
 use packhold::engine::conformance::{Needs, Verdict, run_all};
 use packhold::engine::docker::Docker;
@@ -39,16 +40,21 @@ async fn the_docker_engine_conforms() {
     conforms(&docker, &[]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_embedded_engine_conforms() {
-    let place = tempfile::tempdir().expect("a folder");
+/// An embedded engine in a folder.
+fn embedded(place: &Path) -> Embedded {
     let settings = Settings {
-        folder: place.path().join("engine"),
+        folder: place.join("engine"),
         helper: env!("CARGO_BIN_EXE_packhold").into(),
         upper: None,
         registries: Default::default(),
     };
-    let embedded = Embedded::open(&settings).expect("this test needs root, overlayfs and control groups");
+    Embedded::open(&settings).expect("this test needs root, overlayfs and control groups")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_engine_conforms() {
+    let place = tempfile::tempdir().expect("a folder");
+    let embedded = embedded(place.path());
     conforms(&embedded, &[]).await;
 }
 
@@ -111,12 +117,6 @@ async fn docker_refuses_a_hard_link_to_a_file_of_another_layer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_engine_refuses_a_hard_link_to_a_file_of_another_layer() {
     let place = tempfile::tempdir().expect("a folder");
-    let settings = Settings {
-        folder: place.path().join("engine"),
-        helper: env!("CARGO_BIN_EXE_packhold").into(),
-        upper: None,
-        registries: Default::default(),
-    };
-    let embedded = Embedded::open(&settings).expect("this test needs root, overlayfs and control groups");
+    let embedded = embedded(place.path());
     refuses_links_to_other_layers(&embedded).await;
 }
