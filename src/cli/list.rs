@@ -1,4 +1,4 @@
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::sync::mpsc;
 
 use super::args::{Common, ListArguments, OutputFormat};
@@ -9,6 +9,9 @@ use crate::support::fs::PathContext;
 
 /// So many runs are handed over at once.
 const BATCH: usize = 1024;
+
+/// So many bytes are written at once.
+const BLOCK: usize = 1 << 18;
 
 /// `packhold archive list`.
 pub(super) fn list(common: &Common, archive: &Archive, arguments: ListArguments) -> Result<u8, CliError> {
@@ -23,11 +26,13 @@ pub(super) fn list(common: &Common, archive: &Archive, arguments: ListArguments)
         until: arguments.until,
     };
     let limit = arguments.limit.unwrap_or(usize::MAX);
-    // Who reads the output may take hours, and the catalogue is not kept so long: its runs wait here.
+    // Who reads the output may take hours, and the catalogue is not kept so long: its runs wait here. They go back to where
+    // they came from: an allocator makes threads wait for each other that give back what another took.
     let (send, receive) = mpsc::channel();
+    let (give_back, used) = mpsc::channel();
     std::thread::scope(|scope| {
-        let search = scope.spawn(|| search(archive, &filter, limit, send));
-        let printed = print(common.format, receive);
+        let search = scope.spawn(|| search(archive, &filter, limit, send, used));
+        let printed = print(common.format, receive, give_back);
         let listed = search.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let printed = printed.and_then(|()| {
             if listed > 0 || common.format == OutputFormat::Json {
@@ -50,6 +55,7 @@ fn search(
     filter: &RunFilter,
     limit: usize,
     found: mpsc::Sender<Vec<RunSummary>>,
+    used: mpsc::Receiver<Vec<RunSummary>>,
 ) -> Result<usize, CliError> {
     let mut count = 0;
     let mut batch = Vec::with_capacity(BATCH);
@@ -57,30 +63,45 @@ fn search(
         count += 1;
         batch.push(run);
         if batch.len() == BATCH {
+            let mut next = used.try_recv().unwrap_or_else(|_| Vec::with_capacity(BATCH));
+            next.clear();
             // Nobody may want more of them.
-            let _ = found.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
+            let _ = found.send(std::mem::replace(&mut batch, next));
         }
     })?;
     let _ = found.send(batch);
     Ok(count)
 }
 
-fn print(format: OutputFormat, runs: mpsc::Receiver<Vec<RunSummary>>) -> std::io::Result<()> {
-    let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    for run in runs.into_iter().flatten() {
-        if format == OutputFormat::Json {
-            serde_json::to_writer(&mut out, &run)?;
-            writeln!(out)?;
-            continue;
+fn print(
+    format: OutputFormat,
+    runs: mpsc::Receiver<Vec<RunSummary>>,
+    used: mpsc::Sender<Vec<RunSummary>>,
+) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let mut block = Vec::with_capacity(BLOCK);
+    for batch in runs {
+        for run in &batch {
+            line(format, run, &mut block)?;
         }
-        write!(out, "{}  {} {}  {}  [", run.id, run.package, run.version, run.outcome)?;
-        for (index, target) in run.targets.iter().enumerate() {
-            let comma = if index == 0 { "" } else { ", " };
-            write!(out, "{comma}{} {}", target.target, target.outcome)?;
-        }
-        writeln!(out, "]")?;
+        let _ = used.send(batch);
+        out.write_all(&block)?;
+        block.clear();
     }
     out.flush()
+}
+
+fn line(format: OutputFormat, run: &RunSummary, out: &mut Vec<u8>) -> std::io::Result<()> {
+    if format == OutputFormat::Json {
+        serde_json::to_writer(&mut *out, run)?;
+        return writeln!(out);
+    }
+    write!(out, "{}  {} {}  {}  [", run.id, run.package, run.version, run.outcome)?;
+    for (index, target) in run.targets.iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        write!(out, "{comma}{} {}", target.target, target.outcome)?;
+    }
+    writeln!(out, "]")
 }
 
 /// The digest that is meant: that of a file, or one that is written.
