@@ -84,6 +84,37 @@ struct Pack {
 struct PackFile {
     temp: TempPack,
     file: Hasher<BufWriter<File>>,
+    early: EarlySync,
+}
+
+/// Lets the disk write what a file has so far while more is made: what is left of it is little when all must be on disk.
+struct EarlySync {
+    wake: SyncSender<()>,
+    /// Bytes of the file that it was woken for.
+    seen: u64,
+}
+
+impl EarlySync {
+    /// Bytes after which the disk may begin.
+    const STEP: u64 = 16 << 20;
+
+    /// The thread ends with this value, or with the work that it is at then.
+    fn of(file: &File) -> io::Result<Self> {
+        let (wake, woken) = sync_channel(1);
+        let file = file.try_clone()?;
+        std::thread::Builder::new().name("sync".to_owned()).spawn(move || {
+            // The sync at the end says of errors too.
+            woken.iter().for_each(|()| drop(file.sync_data()));
+        })?;
+        Ok(Self { wake, seen: 0 })
+    }
+
+    fn written(&mut self, bytes: u64) {
+        if bytes - self.seen >= Self::STEP {
+            self.seen = bytes;
+            let _ = self.wake.try_send(());
+        }
+    }
 }
 
 struct TempPack(PathBuf);
@@ -257,7 +288,8 @@ fn new_file(path: &Path) -> io::Result<File> {
 impl PackFile {
     fn create(path: PathBuf) -> io::Result<Self> {
         let file = new_file(&path)?;
-        Ok(Self { temp: TempPack(path), file: Hasher::around(BufWriter::with_capacity(BLOCK, file)) })
+        let early = EarlySync::of(&file)?;
+        Ok(Self { temp: TempPack(path), file: Hasher::around(BufWriter::with_capacity(BLOCK, file)), early })
     }
 }
 
@@ -303,7 +335,7 @@ impl PackerThread {
             }
             Ok::<_, FsError>(())
         })?;
-        let Some(PackFile { temp, mut file }) = self.pack else { return Ok(None) };
+        let Some(PackFile { temp, mut file, early: _ }) = self.pack else { return Ok(None) };
         let table = pack::table(&self.chunks).and_then(|table| file.write_all(&table));
         table.at("write", &temp.0)?;
         let (digest, _, file) = file.finish();
@@ -352,6 +384,7 @@ impl PackerThread {
             size: u32::try_from(size).map_err(too_large)?,
         };
         pack.file.write_all(&frame)?;
+        pack.early.written(pack.file.bytes());
         self.chunks.push(chunk);
         self.own.insert(digest, chunk);
         Ok(Piece::New(chunk))
