@@ -46,6 +46,14 @@ fn packages(pipeline: &str, repository: &PathBuf) -> Result<(), Failed> {
     let targets = record["targets"].as_array().unwrap();
     let names: Vec<&str> = targets.iter().map(|target| target["target"].as_str().unwrap()).collect();
     assert_eq!(names, ["debian-12/deb", "debian-13/deb", "debian-rpm/rpm"]);
+    // Rpm's database tells packages apart by their headers.
+    let images = record["images"].as_array().unwrap();
+    let packages = images.iter().flat_map(|image| image["packages"].as_array().unwrap());
+    let headers: Vec<&Value> = packages.filter_map(|package| package.get("header_sha256")).collect();
+    assert!(
+        !headers.is_empty() && headers.iter().all(|header| header.as_str().unwrap().len() == 71),
+        "{headers:?}"
+    );
     for target in targets {
         let checks = target["checks"].as_array().unwrap();
         let done = |scenario: &str| checks.iter().any(|check| check["scenario"] == scenario);

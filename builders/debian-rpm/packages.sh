@@ -3,5 +3,5 @@
 {
 	sh /packhold/dpkg.sh
 	# A bare userland has no rpm.
-	! command -v rpm >/dev/null || rpm -qa --qf '%{NAME}\t%{EVR}\t%{ARCH}\n'
+	! command -v rpm >/dev/null || rpm -qa --qf '%{NAME}\t%{EVR}\t%{ARCH}\t\t%{SHA256HEADER}\n'
 } | LC_ALL=C sort

@@ -131,6 +131,8 @@ struct RawPackage {
     version: Spanned<String>,
     arch: Spanned<String>,
     sha256: Option<Spanned<String>>,
+    #[serde(rename = "header-sha256")]
+    header_sha256: Option<Spanned<String>>,
 }
 
 impl LockFile {
@@ -220,17 +222,18 @@ impl Reader<'_> {
         let mut seen = BTreeSet::new();
         for raw in raw.packages {
             let place = raw.name.span();
-            let sha256 = raw.sha256.map(|hex| {
+            let digest = |hex: Spanned<String>| {
                 Digest::from_hex(hex.get_ref()).map_err(|_| {
                     let message = format!("`{}` is no sha256 of 64 hexadecimal digits", hex.get_ref());
                     self.document.error(hex.span(), message, ANEW)
                 })
-            });
+            };
             let package = InstalledPackage {
                 name: self.plain(&raw.name, "name of a package")?,
                 version: self.plain(&raw.version, "version")?,
                 arch: self.plain(&raw.arch, "architecture")?,
-                sha256: sha256.transpose()?,
+                sha256: raw.sha256.map(digest).transpose()?,
+                header_sha256: raw.header_sha256.map(digest).transpose()?,
             };
             if !seen.insert((package.name.clone(), package.version.clone(), package.arch.clone())) {
                 let message = format!("the package `{}` is there twice", package.name);
@@ -274,10 +277,15 @@ fn render_deps(out: &mut String, deps: &LockedDeps) {
 fn render_image(out: &mut String, image: &LockedImage) {
     let _ = writeln!(out, "id = \"{}\"\nkey = \"{}\"\npackages = [", image.id, image.key);
     for package in &image.packages {
-        let InstalledPackage { name, version, arch, sha256 } = package;
+        let InstalledPackage { name, version, arch, sha256, header_sha256 } = package;
         let (name, version, arch) = (quoted(name), quoted(version), quoted(arch));
-        let sha256 = sha256.map(|digest| format!(", sha256 = \"{}\"", digest.hex())).unwrap_or_default();
-        let _ = writeln!(out, "    {{ name = {name}, version = {version}, arch = {arch}{sha256} }},");
+        let _ = write!(out, "    {{ name = {name}, version = {version}, arch = {arch}");
+        for (key, digest) in [("sha256", sha256), ("header-sha256", header_sha256)] {
+            if let Some(digest) = digest {
+                let _ = write!(out, ", {key} = \"{}\"", digest.hex());
+            }
+        }
+        out.push_str(" },\n");
     }
     out.push_str("]\n");
 }
@@ -288,8 +296,13 @@ pub(super) mod tests {
     use crate::support::Hint;
 
     pub fn package(name: &str, version: &str) -> InstalledPackage {
-        let sha256 = Some(Digest::of(format!("{name} {version}")));
-        InstalledPackage { name: name.into(), version: version.into(), arch: "amd64".into(), sha256 }
+        InstalledPackage {
+            name: name.into(),
+            version: version.into(),
+            arch: "amd64".into(),
+            sha256: Some(Digest::of(format!("{name} {version}"))),
+            header_sha256: Some(Digest::of(format!("header of {name} {version}"))).filter(|_| name == "rpm"),
+        }
     }
 
     pub fn image(name: &str, packages: &[(&str, &str)]) -> LockedImage {
@@ -306,7 +319,7 @@ pub(super) mod tests {
         let builder = LockedBuilder {
             userland: Some(image("userland", &[])),
             base: image("base", &[("apt", "2.6.1"), ("libc6", "2.36-9")]),
-            builder: image("builder", &[("gcc", "12.2")]),
+            builder: image("builder", &[("gcc", "12.2"), ("rpm", "4.18")]),
         };
         Lock {
             builders: BTreeMap::from([("opensuse-leap-15.6".to_owned(), builder)]),
@@ -326,6 +339,8 @@ pub(super) mod tests {
             Digest::of("apt 2.6.1").hex()
         );
         assert!(text.contains(&line), "{text}");
+        let header = format!(", header-sha256 = \"{}\" }},\n", Digest::of("header of rpm 4.18").hex());
+        assert!(text.contains(&header), "{text}");
     }
 
     #[test]
@@ -345,8 +360,8 @@ pub(super) mod tests {
                 "twice",
                 "",
             ),
-            ("opensuse-leap-15.6/rpm", "../rpm", 35, "is not a target", "packhold update"),
-            ("[prepare]", "<<<<<<<", 25, "", "packhold update"),
+            ("opensuse-leap-15.6/rpm", "../rpm", 36, "is not a target", "packhold update"),
+            ("[prepare]", "<<<<<<<", 26, "", "packhold update"),
         ] {
             assert!(text.contains(old), "{old}");
             let error = Lock::parse(Path::new("p.lock"), &text.replacen(old, new, 1)).unwrap_err();

@@ -33,7 +33,7 @@ pub struct PackageChange {
     pub old: Option<String>,
     /// The version that is.
     pub new: Option<String>,
-    /// The sha256 of both files, where the version is the same and the files are known to differ.
+    /// The sha256 of both files (of rpms: of their headers), where the version is the same and the files are known to differ.
     pub files: Option<(Option<Digest>, Option<Digest>)>,
 }
 
@@ -85,7 +85,7 @@ pub fn package_changes(old: &[InstalledPackage], new: &[InstalledPackage]) -> Ve
         let mut all: BTreeMap<(&str, &str), ByVersion<'_>> = BTreeMap::new();
         for package in list {
             let versions = all.entry((&package.name, &package.arch)).or_default();
-            versions.insert(&package.version, package.sha256);
+            versions.insert(&package.version, package.sha256.or(package.header_sha256));
         }
         all
     }

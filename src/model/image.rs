@@ -100,4 +100,15 @@ pub struct InstalledPackage {
     /// looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
+    /// Of an rpm, the sha256 of its main header, as rpm's database keeps it (`RPMTAG_SHA256HEADER`): the header has the digest
+    /// of the payload, so this names all of the file but its signatures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header_sha256: Option<Digest>,
+}
+
+impl InstalledPackage {
+    /// Whether it is known which package of this name and version it is.
+    pub fn is_identified(&self) -> bool {
+        self.sha256.is_some() || self.header_sha256.is_some()
+    }
 }

@@ -19,6 +19,10 @@ pub fn image_sbom(record: &RunRecord, image: &ImageRecord) -> Value {
             if let Some(digest) = &package.sha256 {
                 component["hashes"] = json!([{ "alg": "SHA-256", "content": digest.hex() }]);
             }
+            // It is no digest of the component, but what rpm knows an installed package by.
+            if let Some(digest) = &package.header_sha256 {
+                component["properties"] = json!([{ "name": "packhold:rpm:header-sha256", "value": digest.hex() }]);
+            }
             component
         })
         .collect();

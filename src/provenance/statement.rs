@@ -98,23 +98,30 @@ fn dependencies(record: &RunRecord, files: &[RunFile]) -> Vec<Value> {
         }));
     }
     // Each package file once, with the images that have it installed.
-    let mut packages: BTreeMap<(String, Option<&Digest>), BTreeSet<&Digest>> = BTreeMap::new();
+    let mut packages: BTreeMap<PackageFile<'_>, BTreeSet<&Digest>> = BTreeMap::new();
     for image in &record.images {
         for package in &image.packages {
             let purl = purl::of_installed(format_of(record, image), &image.builder, package);
-            packages.entry((purl, package.sha256.as_ref())).or_default().insert(&image.id);
+            let digests = (package.sha256.as_ref(), package.header_sha256.as_ref());
+            packages.entry((purl, digests.0, digests.1)).or_default().insert(&image.id);
         }
     }
-    all.extend(packages.into_iter().map(|((purl, digest), images)| {
+    all.extend(packages.into_iter().map(|((purl, digest, header), images)| {
         let images: Vec<String> = images.into_iter().map(Digest::short).collect();
         let mut dependency = json!({ "uri": purl, "annotations": { "images": images } });
         if let Some(digest) = digest {
             dependency["digest"] = sha256(digest);
         }
+        if let Some(header) = header {
+            dependency["annotations"]["rpm-header-sha256"] = json!(header.hex());
+        }
         dependency
     }));
     all
 }
+
+/// A package by its purl, its file's digest and, of an rpm, its header's.
+type PackageFile<'a> = (String, Option<&'a Digest>, Option<&'a Digest>);
 
 /// The format of the packages in an image.
 pub(super) fn format_of(record: &RunRecord, image: &ImageRecord) -> Format {

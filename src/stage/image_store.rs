@@ -274,7 +274,7 @@ pub(super) async fn list_packages(
     obtained_now: bool,
 ) -> StageResult<Vec<InstalledPackage>> {
     let known = shop.package_lists.get(image.id, wanted.builder);
-    let names_files = known.iter().flatten().any(|package| package.sha256.is_some());
+    let names_files = known.iter().flatten().any(|package| package.is_identified());
     let known = match (known, obtained_now) {
         (Some(known), _) if names_files => return Ok(known),
         (_, true) => None,
@@ -301,7 +301,7 @@ fn archived_packages(
 ) -> Result<Option<Vec<InstalledPackage>>, crate::archive::ArchiveError> {
     let records = archive.images()?.into_iter().rev().filter(|record| record.id == *id);
     let mut lists = records.map(|record| record.packages);
-    Ok(lists.find(|packages| packages.iter().any(|package| package.sha256.is_some())))
+    Ok(lists.find(|packages| packages.iter().any(|package| package.is_identified())))
 }
 
 /// As [`list_packages`], though it was asked before.
@@ -373,11 +373,13 @@ fn parse_packages(text: &str) -> Option<Vec<InstalledPackage>> {
             return None;
         }
         let mut fields = line.split('\t');
+        let digest = |field: Option<&str>| field.and_then(|hex| Digest::from_hex(hex).ok());
         Some(InstalledPackage {
             name: fields.next()?.to_owned(),
             version: fields.next()?.to_owned(),
             arch: fields.next().unwrap_or_default().to_owned(),
-            sha256: fields.next().and_then(|hex| Digest::from_hex(hex).ok()),
+            sha256: digest(fields.next()),
+            header_sha256: digest(fields.next()),
         })
     };
     // A line without a tab is what a tool said besides.
@@ -461,4 +463,28 @@ pub(super) async fn accept(
     }
     shop.images.remember(&record);
     Ok(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_named_by_the_digests_that_are_known_of_them() {
+        let (file, header) = (Digest::of("file"), Digest::of("header"));
+        let text = format!(
+            "a tool said this\napt\t2.6.1\tamd64\t{}\nbash\t5\tx86_64\t\t{}\nmawk\t1\tamd64\n",
+            file.hex(),
+            header.hex()
+        );
+        let packages = parse_packages(&text).unwrap();
+        let digests: Vec<_> = packages
+            .iter()
+            .map(|package| (package.name.as_str(), package.sha256, package.header_sha256))
+            .collect();
+        let wanted = [("apt", Some(file), None), ("bash", None, Some(header)), ("mawk", None, None)];
+        assert_eq!(digests, wanted);
+        assert_eq!(packages.iter().filter(|package| package.is_identified()).count(), 2);
+        assert!(parse_packages("\u{1b}[31mapt\t1\n").is_none());
+    }
 }

@@ -42,8 +42,13 @@ mod tests {
         let lists = PackageLists::in_folder(folder.path().join("packages"));
         let builder = Builders::shipped().load("debian-12").unwrap();
         let (image, other) = (Digest::of("image"), Digest::of("other"));
-        let package =
-            InstalledPackage { name: "a".into(), version: "1".into(), arch: "all".into(), sha256: None };
+        let package = InstalledPackage {
+            name: "a".into(),
+            version: "1".into(),
+            arch: "all".into(),
+            sha256: None,
+            header_sha256: None,
+        };
         assert_eq!(lists.get(image, &builder), None);
         lists.keep(image, &builder, std::slice::from_ref(&package));
         assert_eq!(lists.get(image, &builder), Some(vec![package]));

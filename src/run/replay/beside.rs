@@ -112,6 +112,7 @@ mod tests {
             version: version.to_owned(),
             arch: "amd64".to_owned(),
             sha256: None,
+            header_sha256: None,
         };
         let then = [package("gcc", "12"), package("make", "4"), package("old", "1")];
         let now = [package("gcc", "13"), package("make", "4")];
