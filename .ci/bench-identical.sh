@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# bench-identical.sh OUT: builds the demo agent, nrpe and fping on Docker, podman and Packhold's own engine, and writes to OUT as a table in
+# bench-identical.sh OUT: builds the demo agent, nrpe and fping on Docker, podman and Packhold's own engine, by root and by an ordinary user, and writes to OUT as a table in
 # Markdown whether the packages have the same bytes. The exit status is 1 if they have not.
 # Needs root, Docker, podman, runc and a mirror that apt reaches. Packages are not verified: the tests do that.
 #
-#   ENGINES      which engines (default: docker podman embedded); the first is what the others are compared with
+#   ENGINES      which engines (default: docker podman embedded rootless); the first is what the others are compared with. "rootless" is
+#                the embedded engine of the user packhold-test
 #   REPLAY       those of them that replay the first one's archived runs, in its images, instead of making images of their own
-#                (default: embedded)
+#                (default: embedded rootless)
 #   AGAIN        if it is "no", what is there of an earlier time is not done again
 #   PACKHOLD     the program (default: target/debug/packhold)
 #   BENCH_WORK   where everything is kept (default: target/bench-identical); what was made there is used again, but packages are built anew
@@ -13,15 +14,16 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -eq 1 ] || { echo "usage: bench-identical.sh OUT" >&2; exit 2; }
 out=$1
-packhold=${PACKHOLD-target/debug/packhold}
+packhold=$(realpath -m "${PACKHOLD-target/debug/packhold}")
 work=$(realpath -m "${BENCH_WORK-target/bench-identical}")
-read -ra engines <<<"${ENGINES-docker podman embedded}"
+read -ra engines <<<"${ENGINES-docker podman embedded rootless}"
 first=${engines[0]}
-replays=" ${REPLAY-embedded} "
+replays=" ${REPLAY-embedded rootless} "
 mkdir -p "$work"
 
-podman_service=
-trap '[ -z "$podman_service" ] || kill "$podman_service" 2>/dev/null || true' EXIT
+podman_service=''
+theirs=''
+trap '[ -z "$podman_service" ] || kill "$podman_service" 2>/dev/null || true; [ -z "$theirs" ] || rm -rf "$theirs"' EXIT
 
 # A podman of its own: runc and these limits are what works without a service manager, and in a container.
 start_podman() {
@@ -49,7 +51,7 @@ start_podman() {
 # Sources: the demo agent's repository is made, the others are Debian's source packages.
 [ -d "$work/demo" ] || { tests/fixtures/demo-agent/make-repository.sh "$work/demo.new" && mv "$work/demo.new" "$work/demo"; }
 tests/fixtures/fetch-sources.sh target/sources
-declare -A sources=([demo]=$work/demo [nrpe]=target/sources/nagios-nrpe [fping]=target/sources/fping)
+declare -A sources=([demo]=$work/demo [nrpe]=$PWD/target/sources/nagios-nrpe [fping]=$PWD/target/sources/fping)
 
 for pipeline in demo nrpe fping; do
     # Only the build matters here.
@@ -62,6 +64,16 @@ done
 
 is_replay() { case $replays in *" $1 "*) [ "$1" != "$first" ] ;; *) false ;; esac; }
 
+# ordinary_user ARCHIVE: a copy of the archive and of the program in a folder of the user's, which is below no folder of root alone.
+ordinary_user() {
+    if [ -z "$theirs" ]; then
+        theirs=$(mktemp -d)
+        cp "$packhold" "$theirs/packhold"
+        cp -r "$1" "$theirs/archive"
+        chown -R packhold-test: "$theirs"
+    fi
+}
+
 # packhold_on ENGINE PIPELINE ARCHIVE ARGUMENT…: what it says at the end is kept as ENGINE/PIPELINE.record.json.
 packhold_on() {
     local engine=$1 own=$work/$1 pipeline=$2 archive=$3 status=0
@@ -69,8 +81,15 @@ packhold_on() {
     mkdir -p "$own"
     [ "${AGAIN-}" != no ] || [ ! -s "$own/$pipeline.record.json" ] || return 0
     echo "bench-identical: $pipeline on $engine" >&2
-    XDG_DATA_HOME=$own/data XDG_CACHE_HOME=$own/cache XDG_STATE_HOME=$own/state PACKHOLD_ARCHIVE=$archive \
-        "$packhold" "$@" --engine "$engine" --format json >"$own/$pipeline.json" 2>"$own/$pipeline.errors" || status=$?
+    local as=(env) program=$packhold kind=$engine
+    if [ "$engine" = rootless ]; then
+        ordinary_user "$archive"
+        as=(setpriv --reuid packhold-test --regid packhold-test --clear-groups env -i "PATH=/usr/sbin:/usr/bin:/sbin:/bin" "HOME=$theirs")
+        program=$theirs/packhold archive=$theirs/archive own=$theirs kind=embedded
+    fi
+    (cd "$own" && "${as[@]}" XDG_DATA_HOME="$own/data" XDG_CACHE_HOME="$own/cache" XDG_STATE_HOME="$own/state" PACKHOLD_ARCHIVE="$archive" \
+        "$program" "$@" --engine "$kind" --format json) >"$work/$engine/$pipeline.json" 2>"$work/$engine/$pipeline.errors" || status=$?
+    own=$work/$engine
     # Of a pipeline that failed the files are missing in the table.
     [ "$status" -le 1 ] || { tail -n 5 "$own/$pipeline.errors" >&2; exit "$status"; }
     tail -n 1 "$own/$pipeline.json" >"$own/$pipeline.record.json"
