@@ -37,6 +37,8 @@ pub struct Docker {
     /// `docker` or `podman`.
     kind: String,
     address: String,
+    /// What the engine says of itself, asked once.
+    info: Arc<tokio::sync::OnceCell<EngineInfo>>,
     /// Held while an image is pulled: a reference stands for the image of one architecture at a time.
     pulling: Arc<tokio::sync::Mutex<()>>,
     /// What a container's limits had counted when this process last looked.
@@ -46,7 +48,7 @@ pub struct Docker {
 #[async_trait]
 impl Engine for Docker {
     async fn info(&self) -> Result<EngineInfo> {
-        self.describe().await
+        Ok(self.info.get_or_try_init(|| self.describe()).await?.clone())
     }
 
     async fn find(&self, query: &Query) -> Result<Vec<Found>> {

@@ -8,7 +8,7 @@ use bollard::{API_DEFAULT_VERSION, ClientVersion};
 
 use super::Docker;
 use super::error::unreachable;
-use crate::engine::{EngineError, EngineInfo, Result, emulators};
+use crate::engine::{Engine, EngineError, EngineInfo, Result, emulators};
 
 /// How long a request may take, on an engine that is busy with others' images and containers.
 const REQUEST: Duration = Duration::from_secs(120);
@@ -67,10 +67,11 @@ impl Docker {
             patient,
             kind: kind.to_owned(),
             address: address.to_owned(),
+            info: Arc::default(),
             pulling: Arc::default(),
             counters,
         };
-        docker.kind = docker.describe().await?.kind;
+        docker.kind = Engine::info(&docker).await?.kind;
         Ok(docker)
     }
 
@@ -80,6 +81,7 @@ impl Docker {
         local && kernel == rustix::system::uname().release().to_str().ok()
     }
 
+    /// Asks the engine.
     pub(super) async fn describe(&self) -> Result<EngineInfo> {
         let fail = |error| self.error("ask the engine who it is", "engine", error);
         let version = self.quick.version().await.map_err(fail)?;
