@@ -115,6 +115,11 @@ impl Builder {
         }
     }
 
+    /// The builder with its architecture, also where that is the engine's own: `debian-12/amd64`. `None` if no engine was asked.
+    pub fn full_place(&self) -> Option<String> {
+        self.architecture.map(|architecture| place(&self.name, architecture, self.format))
+    }
+
     /// The same as one path component: `debian-12_arm64`.
     pub fn file_stem(&self) -> String {
         self.place().replace('/', "_")
@@ -416,6 +421,7 @@ mod tests {
         let (arm64, s390x) = (load(Some(Architecture::Arm64)), load(Some(Architecture::S390x)));
         assert_eq!(own, named);
         assert_eq!((own.place().as_str(), own.emulated), ("debian-12", false));
+        assert_eq!(own.full_place().as_deref(), Some("debian-12/amd64"));
         assert_eq!((arm64.place().as_str(), arm64.emulated), ("debian-12/arm64", true));
         let keys = [own.userland_key(), arm64.userland_key(), s390x.userland_key()];
         assert_eq!(std::collections::BTreeSet::from(keys).len(), 3);

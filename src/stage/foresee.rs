@@ -48,9 +48,12 @@ pub async fn foresee(
         Ok(found.map(|(id, _)| id))
     };
     let unknown = "it follows from an image that is to be made";
-    let userland = match shop.base.tars.get(&builder.place()) {
-        Some(_) => None,
-        None => image(&mut foreseen, ImageRole::Base, builder.userland_key(), "pull or bootstrap it").await?,
+    let userland = match shop.base.tar(builder) {
+        // What is wrong with them is for the run to say.
+        Ok(Some(_)) | Err(_) => None,
+        Ok(None) => {
+            image(&mut foreseen, ImageRole::Base, builder.userland_key(), "pull or bootstrap it").await?
+        }
     };
     let base = match userland {
         Some(id) if builder.has("base.sh") => {

@@ -29,8 +29,27 @@ pub struct BaseChoice {
     pub registry: Option<String>,
     /// The mirror that mmdebstrap uses instead of its own default.
     pub mirror: Option<String>,
-    /// Builder → the tar of a root file system to start from.
+    /// Builder, as [`Builder::place`] or [`Builder::full_place`] has it → the tar of a root file system to start from.
     pub tars: BTreeMap<String, PathBuf>,
+}
+
+impl BaseChoice {
+    /// The tar that a builder is to start from, if there is one. [`Outcome::Broken`] where it has two, under its two names.
+    pub(super) fn tar(&self, builder: &Builder) -> StageResult<Option<&PathBuf>> {
+        let (place, full) = (builder.place(), builder.full_place());
+        let other = full.filter(|full| *full != place).and_then(|full| Some((self.tars.get(&full)?, full)));
+        match (self.tars.get(&place), other) {
+            (Some(one), Some((two, full))) if one != two => Err(Outcome::Broken {
+                message: format!(
+                    "two files for one base image: --base-tar {place}={} and {full}={}",
+                    one.display(),
+                    two.display()
+                ),
+                hint: format!("give one of them: on this engine `{place}` is `{full}`"),
+            }),
+            (one, other) => Ok(one.or(other.map(|(path, _)| path))),
+        }
+    }
 }
 
 /// The base image of a builder.
@@ -114,7 +133,7 @@ pub(super) fn builder_failed(recorder: &Recorder, builder: &Builder, name: &str)
 
 /// The userland that a builder starts from: a bare image, as a registry, mmdebstrap or the user's tar gives it.
 async fn userland(shop: &Workshop, recorder: &mut Recorder, builder: &Builder) -> StageResult<ImageRecord> {
-    if let Some(path) = shop.base.tars.get(&builder.place()) {
+    if let Some(path) = shop.base.tar(builder)? {
         return from_tar(shop, recorder, builder, path.clone()).await;
     }
     let wanted = Wanted { builder, role: ImageRole::Base, key: builder.userland_key() };
@@ -254,7 +273,7 @@ fn tar_key(digest: Digest) -> Digest {
 
 /// The key of a builder's userland, as the user wants it to be obtained.
 pub async fn userland_key(shop: &Workshop, builder: &Builder) -> StageResult<Digest> {
-    match shop.base.tars.get(&builder.place()) {
+    match shop.base.tar(builder)? {
         Some(path) => Ok(tar_key(tar_digest(builder, path).await?)),
         None => Ok(builder.userland_key()),
     }
@@ -402,4 +421,28 @@ async fn bootstrap_tar(
 
 fn interrupted(recorder: &Recorder) -> Outcome {
     infrastructure(recorder.stage(), &SandboxError::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Builders;
+
+    #[test]
+    fn a_tar_is_found_by_the_builders_name_with_its_architecture_and_without() {
+        let choice = |names: &[&str]| BaseChoice {
+            tars: names.iter().map(|name| ((*name).to_owned(), PathBuf::from(name))).collect(),
+            ..BaseChoice::default()
+        };
+        let builders = Builders::shipped().on("amd64");
+        let own = builders.load_for("debian-12", None).expect("a builder");
+        let other = builders.load_for("debian-12", Some(Architecture::Arm64)).expect("a builder");
+        for name in ["debian-12", "debian-12/amd64"] {
+            let choice = choice(&[name, "debian-12/arm64"]);
+            assert_eq!(choice.tar(&own), Ok(Some(&PathBuf::from(name))));
+            assert_eq!(choice.tar(&other), Ok(Some(&PathBuf::from("debian-12/arm64"))));
+        }
+        assert_eq!(choice(&["debian-12"]).tar(&other), Ok(None));
+        assert!(matches!(choice(&["debian-12", "debian-12/amd64"]).tar(&own), Err(Outcome::Broken { .. })));
+    }
 }
