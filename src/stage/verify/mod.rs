@@ -7,6 +7,7 @@
 
 mod chains;
 mod exceptions;
+mod grammar;
 mod images;
 mod integrity;
 mod jobs;

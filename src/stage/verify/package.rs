@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::grammar::{wrong_identity, wrong_relation};
 use super::session::{PACKAGES, Session, Start, session};
 use super::{Bench, Done, Halt};
 use crate::model::{Check, Digest, FailReason, Format, Outcome, PackageIdentity, Scenario};
@@ -97,10 +98,10 @@ impl Session<'_> {
             old.retain(|package| facts.new.iter().any(|new| new.identity.name == package.identity.name));
             facts.old = old;
         }
-        facts.needs = self.lines("verify.sh", &with("needs", &facts.new)).await?;
+        facts.needs = self.needs(&facts.new).await?;
         if !facts.old.is_empty() {
             facts.needs.push("before".to_owned());
-            facts.needs.extend(self.lines("verify.sh", &with("needs", &facts.old)).await?);
+            facts.needs.extend(self.needs(&facts.old).await?);
         }
         facts.contents = self.lines("verify.sh", &with("contents", &facts.new)).await?;
         for new in &facts.new {
@@ -116,7 +117,33 @@ impl Session<'_> {
         Ok(facts)
     }
 
+    /// What the packages need of others. No script gets to see what is no name.
+    async fn needs(&mut self, packages: &[Package]) -> Done<Vec<String>> {
+        let format = self.bench.request.name.format;
+        for package in packages {
+            let own = self.lines("verify.sh", &["needs", &package.path]).await?;
+            if let Some(wrong) = wrong_relation(format, &own) {
+                return Err(self.hostile(&package.file, &wrong));
+            }
+        }
+        self.lines("verify.sh", &with("needs", packages)).await
+    }
+
+    fn hostile(&mut self, file: &str, wrong: &str) -> Halt {
+        let message = format!("{file} is not taken: {wrong}");
+        self.fail(
+            Scenario::Install,
+            &format!("read {file}"),
+            FailReason::InstallFailed,
+            message,
+            None,
+            Vec::new(),
+        );
+        Halt::Told
+    }
+
     async fn identify(&mut self, folder: &str, files: &[PackageFile]) -> Done<Vec<Package>> {
+        let request = self.bench.request;
         let mut packages = Vec::new();
         for file in files {
             let path = format!("{PACKAGES}/{folder}/{}", file.name);
@@ -134,6 +161,9 @@ impl Session<'_> {
                 version: (*version).to_owned(),
                 arch: (*arch).to_owned(),
             };
+            if let Some(wrong) = wrong_identity(request.name.format, &identity) {
+                return Err(self.hostile(&file.name, &wrong));
+            }
             packages.push(Package { file: file.name.clone(), path, digest: file.digest, identity });
         }
         Ok(packages)
