@@ -207,6 +207,8 @@ impl Registry {
         Err(refused("its indexes lead nowhere"))
     }
 
+    /// A manifest that was found to be no larger than allowed, once it was read: the client library takes the whole answer into memory, and gives
+    /// neither its stream nor its length before that. So a registry that means harm can fill this process's memory, and no more.
     async fn manifest_of(&self, image: &Reference) -> Result<(Bytes, Digest), Failed> {
         let pulled = self.client.pull_manifest_raw(image, &self.auth, &MANIFESTS).await;
         let (bytes, _) = pulled.map_err(|error| said(&error))?;
