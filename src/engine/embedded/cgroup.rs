@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Signal;
 
+use super::held::Held;
 use super::rootless::is_inside;
 
 /// The group below which all of this program's are.
@@ -257,7 +256,7 @@ impl Group {
             if helpers.is_empty() {
                 return Ok(());
             }
-            wait_for_all(helpers.values(), left)?;
+            Held::wait_for_all(helpers.values(), left)?;
         }
         self.kill_some(true)
     }
@@ -275,7 +274,7 @@ impl Group {
             }
             for process in held.values() {
                 // It may have ended meanwhile.
-                _ = pidfd_send_signal(process, Signal::KILL);
+                process.signal(Signal::KILL);
             }
             if start.elapsed() > ENDS {
                 let message = format!("{} killed processes do not end", held.len());
@@ -284,7 +283,7 @@ impl Group {
             match held.is_empty() {
                 // They are ending, and not to be held any more.
                 true => std::thread::sleep(Duration::from_micros(200)),
-                false => wait_for_all(held.values(), pause)?,
+                false => Held::wait_for_all(held.values(), pause)?,
             }
             pause = (pause * 2).min(Duration::from_millis(50));
         }
@@ -305,10 +304,9 @@ impl Group {
 
     /// The processes as [`Group::processes`] gives them, each held by a file that stands for no other. A number that was given
     /// to another process between the listing and the holding is not among them: that process is in no group of these.
-    fn held(&self, all: bool) -> io::Result<BTreeMap<i32, OwnedFd>> {
-        let hold =
-            |number: i32| Some((number, pidfd_open(Pid::from_raw(number)?, PidfdFlags::empty()).ok()?));
-        let mut held: BTreeMap<i32, OwnedFd> = self.processes(all)?.into_iter().filter_map(hold).collect();
+    fn held(&self, all: bool) -> io::Result<BTreeMap<i32, Held>> {
+        let hold = |number| Some((number, Held::of(number)?));
+        let mut held: BTreeMap<i32, Held> = self.processes(all)?.into_iter().filter_map(hold).collect();
         if !held.is_empty() {
             let still = self.processes(all)?;
             held.retain(|number, _| still.contains(number));
@@ -373,21 +371,6 @@ impl Group {
         }
         counters
     }
-}
-
-/// Waits until all of these processes have ended, but no longer than `time`.
-fn wait_for_all<'a>(held: impl Iterator<Item = &'a OwnedFd>, time: Duration) -> io::Result<()> {
-    let end = Instant::now() + time;
-    for process in held {
-        let left = end.saturating_duration_since(Instant::now());
-        let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&left)) {
-            Ok(0) => break,
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 /// These folders of groups and those that a container made below them, the deepest first. Those that are gone are left

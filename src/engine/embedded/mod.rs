@@ -55,6 +55,7 @@ mod containers;
 mod discard;
 mod exec;
 mod files;
+mod held;
 pub mod helper;
 mod launch;
 mod needs;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -16,6 +15,7 @@ use nix::unistd::Pid;
 
 use super::entered::has_ended;
 use super::seccomp::{self, Filters};
+use crate::engine::embedded::held::Held;
 
 /// What an init system is run as; its image says what that is.
 const INIT: &str = "/sbin/init";
@@ -102,7 +102,7 @@ pub(super) struct CommandProcess {
     pub(super) env: BTreeMap<String, String>,
     pub(super) filters: Filters,
     /// The container's first process, as a file that stands for no other.
-    pub(super) first: Arc<OwnedFd>,
+    pub(super) first: Arc<Held>,
 }
 
 impl Executor for CommandProcess {

@@ -12,8 +12,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Signal;
 
+use crate::engine::embedded::held::Held;
 use crate::engine::embedded::launch::HELPER_COMMAND;
 use crate::engine::embedded::record::Process;
 
@@ -106,9 +107,8 @@ fn all() -> io::Result<Vec<i32>> {
 }
 
 /// Signals a process, if what now has its number is still what is meant; false if it is not, has ended, or is another user's.
-fn signal(pid: i32, signal: Signal, is_meant: impl Fn() -> bool) -> bool {
-    let held = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    held.is_some_and(|held| is_meant() && pidfd_send_signal(&held, signal).is_ok())
+fn signal(pid: i32, signal: Signal, is_meant: impl FnOnce() -> bool) -> bool {
+    Held::if_meant(pid, is_meant).is_some_and(|held| held.signal(signal))
 }
 
 #[cfg(test)]
