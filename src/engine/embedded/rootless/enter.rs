@@ -2,13 +2,14 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use super::MARK;
 use super::subordinate::{Ids, Kind};
+use super::MARK;
 
 /// The word that makes this program one that enters the namespace and becomes the program that follows.
 const ENTER: &str = "engine-namespace";
@@ -140,18 +141,96 @@ pub(in crate::engine::embedded) fn missing() -> Vec<String> {
             missing.push(format!("the program {}, of the package uidmap or shadow-utils", kind.program()));
         }
     }
-    // The first is Debian's own, the second Ubuntu's; a kernel without them has nothing to say.
-    for (file, bad) in [
-        ("/proc/sys/user/max_user_namespaces", "0"),
-        ("/proc/sys/kernel/unprivileged_userns_clone", "0"),
-        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"),
-    ] {
-        if fs::read_to_string(file).is_ok_and(|value| value.trim() == bad) {
+    let is = |file: &str, bad: &str| fs::read_to_string(file).is_ok_and(|value| value.trim() == bad);
+    // The second is Debian's own; a kernel without it has nothing to say.
+    for (file, bad) in
+        [("/proc/sys/user/max_user_namespaces", "0"), ("/proc/sys/kernel/unprivileged_userns_clone", "0")]
+    {
+        if is(file, bad) {
             missing.push(format!("user namespaces for ordinary users: {file} is {bad}"));
         }
+    }
+    // Ubuntu's: a profile lifts it for one program, and the kernel does not say for which.
+    if missing.is_empty() && is(APPARMOR, "1") && !can_enter() {
+        let program = fs::read_link(SELF).unwrap_or_else(|_| "packhold".into());
+        missing.push(apparmor(&program));
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if let Some(masked) = masked_proc(&mounts) {
+        missing.push(format!(
+            "a whole /proc: something is mounted on {masked}, as in a container, and then the kernel lets no ordinary user mount another (with \
+             Docker `--security-opt systempaths=unconfined`, with podman `--security-opt unmask=ALL`)"
+        ));
     }
     if rustix::fs::statfs("/sys/fs/cgroup").is_err() {
         missing.push("the folder /sys/fs/cgroup".to_owned());
     }
     missing
+}
+
+/// Where Ubuntu's kernel says whether AppArmor keeps ordinary users from having privileges in user namespaces.
+const APPARMOR: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
+
+/// Tries it.
+fn can_enter() -> bool {
+    let mut trial = Command::new(SELF);
+    trial.args([ENTER, "/bin/true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    trial.status().is_ok_and(|status| status.success())
+}
+
+/// What is missing where AppArmor forbids it, and what an administrator does about it (apparmor.d(5), "User Namespace Rules").
+fn apparmor(program: &Path) -> String {
+    let program = program.display();
+    format!(
+        "user namespaces for ordinary users: {APPARMOR} is 1, and no profile of AppArmor allows them to {program}: put \
+         `abi <abi/4.0>, include <tunables/global> profile packhold {program} flags=(unconfined) {{ userns, }}` into /etc/apparmor.d/packhold \
+         and run `apparmor_parser --replace /etc/apparmor.d/packhold`, as root"
+    )
+}
+
+/// What hides a part of every `/proc` that this process sees (proc_pid_mountinfo(5)). A file system for programs of other
+/// architectures hides nothing.
+fn masked_proc(mounts: &str) -> Option<&str> {
+    let mounts = || {
+        mounts.lines().filter_map(|line| {
+            let (mount, fs) = line.split_once(" - ")?;
+            let mut fields = mount.split(' ').skip(3);
+            Some((fields.next()?, fields.next()?, fs.split(' ').next()?))
+        })
+    };
+    let hides = |place: &str| {
+        mounts().map(|(_, point, _)| point).find(|point| {
+            let below = point.strip_prefix(place).and_then(|rest| rest.strip_prefix('/'));
+            below.is_some_and(|below| below != "sys/fs/binfmt_misc")
+        })
+    };
+    let mut first = None;
+    for (_, point, _) in mounts().filter(|(root, _, kind)| *root == "/" && *kind == "proc") {
+        // One that is whole is enough.
+        first = first.or(Some(hides(point)?));
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proc_is_masked_where_something_is_mounted_on_all_that_there_are() {
+        let whole = "22 1 0:5 / /proc rw shared:5 - proc proc rw\n";
+        let misc = "30 22 0:9 / /proc/sys/fs/binfmt_misc rw - binfmt_misc binfmt_misc rw\n";
+        let mask = "31 22 0:7 /null /proc/kcore rw - tmpfs tmpfs rw\n";
+        let other = "40 1 0:5 / /srv/proc rw - proc proc rw\n";
+        assert_eq!(masked_proc(&[whole, misc].concat()), None);
+        assert_eq!(masked_proc(&[whole, misc, mask].concat()), Some("/proc/kcore"));
+        assert_eq!(masked_proc(&[whole, mask, other].concat()), None);
+        assert_eq!(masked_proc(&[whole, "50 1 0:8 / /processes rw - tmpfs tmpfs rw\n"].concat()), None);
+    }
+
+    #[test]
+    fn what_is_said_of_apparmor_is_a_profile_for_this_program() {
+        let said = apparmor(Path::new("/opt/bin/packhold"));
+        assert!(said.contains("profile packhold /opt/bin/packhold flags=(unconfined) { userns, }"), "{said}");
+    }
 }

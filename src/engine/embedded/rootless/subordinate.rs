@@ -1,5 +1,6 @@
 use std::fs;
 use std::io;
+use std::process::{Command, Stdio};
 
 use nix::unistd::{Uid, User};
 
@@ -49,10 +50,29 @@ impl Kind {
 }
 
 impl Ids {
-    /// Those of the user who runs this process.
+    /// Those of the user who runs this process: what getsubids(1) says, which asks whom `/etc/nsswitch.conf` names; without that program, what
+    /// is in the files.
     pub(super) fn of_this_user(kind: Kind) -> io::Result<Self> {
+        let user = this_user();
+        let mut ask = Command::new("getsubids");
+        ask.args(matches!(kind, Kind::Groups).then_some("-g")).args(user.first()).stdin(Stdio::null());
+        if let Ok(told) = ask.output() {
+            let told = Self::parse_told(&String::from_utf8_lossy(&told.stdout));
+            if !told.ranges.is_empty() {
+                return Ok(told);
+            }
+        }
         let text = fs::read_to_string(kind.file())?;
-        Ok(Self::parse(&text, &this_user()))
+        Ok(Self::parse(&text, &user))
+    }
+
+    /// Lines of getsubids(1): a number, the user, the first id and how many there are.
+    fn parse_told(text: &str) -> Self {
+        let range = |line: &str| {
+            let mut fields = line.split_once(": ")?.1.split_ascii_whitespace().skip(1);
+            Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+        };
+        Self { ranges: text.lines().filter_map(range).collect() }
     }
 
     /// The lines that begin with one of these names.
@@ -104,5 +124,11 @@ mod tests {
         assert!(ids.are_enough());
         assert!(!Ids::parse(text, &["bob".to_owned()]).are_enough());
         assert_eq!(ids.map(Kind::Users)[3..], [1, 100_000, 65_536, 65_537, 300_000, 5]);
+    }
+    #[test]
+    fn what_getsubids_says_is_understood() {
+        let told = Ids::parse_told("0: ann 100000 65536\n1: ann 300000 5\n");
+        assert_eq!(told.ranges, [(100_000, 65_536), (300_000, 5)]);
+        assert_eq!(Ids::parse_told("Error fetching ranges\n").ranges, []);
     }
 }
