@@ -2,10 +2,13 @@
 
 use crate::model::{Format, PackageIdentity};
 
+/// Whether a text is what it should be.
+type Rule = fn(&str) -> bool;
+
 /// What is no name, version or architecture in a package's own description, in words.
 pub(super) fn wrong_identity(format: Format, identity: &PackageIdentity) -> Option<String> {
     let PackageIdentity { name, version, arch } = identity;
-    let (is_name, is_version): (fn(&str) -> bool, fn(&str) -> bool) = match format {
+    let (is_name, is_version): (Rule, Rule) = match format {
         Format::Deb => (is_deb_name, is_deb_version),
         Format::Rpm => (is_rpm_name, is_rpm_version),
     };
