@@ -1,4 +1,5 @@
-//! The control groups of a container: one group of the same name in every hierarchy, cgroup v1, v2 and both at once.
+//! The control groups of a container: one group of the same name in every hierarchy, cgroup v1, v2 and both at once. An ordinary
+//! user has those of a group that was delegated to him ([`rootless`](super::rootless)), or none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,10 +10,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::held::Held;
-use super::rootless::is_inside;
+use super::rootless::{has_groups, is_inside};
 
 /// The group below which all of this program's are.
-const PARENT: &str = "packhold";
+pub(super) const PARENT: &str = "packhold";
 
 /// How often groups are made anew when the one above them goes meanwhile.
 const TRIES: u32 = 20;
@@ -38,6 +39,13 @@ const MANAGED: [&str; 12] = [
 
 /// Ends the name of the group of the helpers of a container, with cgroup v2 alone.
 const HELPER: &str = ".helper";
+
+/// With cgroup v2 alone the group, below a container's own, of the commands beside an init system. That has the container's group to itself: it
+/// hands controllers down from it, and a group that does so may have no processes (cgroup-v2.rst, "No Internal Process Constraint").
+pub(super) const BESIDE_INIT: &str = "packhold-exec";
+
+/// The controllers that are handed down with cgroup v2.
+const HANDED_DOWN: [&str; 3] = ["cpu", "memory", "pids"];
 
 /// How long a helper may take to notice the end of its command.
 const NOTICES: Duration = Duration::from_millis(500);
@@ -65,7 +73,7 @@ const CGROUP2_SUPER_MAGIC: rustix::fs::FsWord = 0x6367_7270;
 
 /// The hierarchies of this machine that this process may use, as it sees them (proc_pid_mountinfo(5)).
 fn hierarchies() -> io::Result<Vec<Hierarchy>> {
-    if is_inside() {
+    if is_inside() && !has_groups() {
         return Ok(Vec::new());
     }
     Ok(parse_mounts(&fs::read_to_string("/proc/self/mountinfo")?))
@@ -127,12 +135,36 @@ pub(super) fn missing_controllers() -> Vec<&'static str> {
     LIMITS.into_iter().filter(|name| !offered(name)).collect()
 }
 
-/// Whether the kernel counts swap, so that it can be limited.
+/// Whether the processors of a container can be limited.
+pub(super) fn limits_processors() -> bool {
+    let all = hierarchies().unwrap_or_default();
+    all.iter().any(|each| match each.unified {
+        false => each.controllers.iter().any(|name| name == "cpu"),
+        true => offers(&each.root, "cpu"),
+    })
+}
+
+/// Whether a group of version 2 has this controller.
+pub(super) fn offers(group: &Path, controller: &str) -> bool {
+    let all = fs::read_to_string(group.join("cgroup.controllers")).unwrap_or_default();
+    all.split_ascii_whitespace().any(|name| name == controller)
+}
+
+/// Hands controllers down from a group of version 2 to those below it (cgroup-v2.rst, "Enabling and Disabling"): the first error, when all
+/// have been tried. One that the group itself does not have is left out.
+pub(super) fn hand_down(group: &Path) -> io::Result<()> {
+    let mut done = Ok(());
+    for name in HANDED_DOWN.into_iter().filter(|name| offers(group, name)) {
+        done = done.and(fs::write(group.join("cgroup.subtree_control"), format!("+{name}")));
+    }
+    done
+}
+
+/// Whether the limit of memory has to say that swap counts. With version 2 swap has a limit of its own, which [`Group::make`] sets: the container
+/// library takes none at all, 0, for none that was given.
 pub(super) fn counts_swap() -> bool {
-    hierarchies().unwrap_or_default().iter().any(|each| match each.unified {
-        false => each.root.join("memory.memsw.limit_in_bytes").exists(),
-        true => false,
-    }) || is_unified() && Path::new("/proc/swaps").exists()
+    let counts = |each: &Hierarchy| !each.unified && each.root.join("memory.memsw.limit_in_bytes").exists();
+    hierarchies().unwrap_or_default().iter().any(counts)
 }
 
 /// Removes the group above those of containers, where there is no container.
@@ -170,28 +202,34 @@ impl Group {
         format!("/{PARENT}/{id}")
     }
 
-    /// Makes the groups that are not there.
-    pub(super) fn make(&self) -> io::Result<()> {
+    /// Makes the groups that are not there; with `init`, for a container of an init system.
+    pub(super) fn make(&self, init: bool) -> io::Result<()> {
         for _ in 0..TRIES {
-            match self.make_once() {
+            match self.make_once(init) {
                 // Another process has just found the group above them empty.
                 Err(error) if is_gone(&error) => {}
                 made => return made,
             }
         }
-        self.make_once()
+        self.make_once(init)
     }
 
-    fn make_once(&self) -> io::Result<()> {
+    fn make_once(&self, init: bool) -> io::Result<()> {
         for each in &self.hierarchies {
             let folder = each.root.join(&self.name);
             if each.unified && is_unified() {
-                // Controllers are handed down from level to level (cgroup-v2.rst, "Enabling and Disabling").
                 fs::create_dir_all(each.root.join(PARENT))?;
                 for level in [each.root.clone(), each.root.join(PARENT)] {
-                    for name in ["cpu", "memory", "pids"] {
-                        _ = fs::write(level.join("cgroup.subtree_control"), format!("+{name}"));
-                    }
+                    hand_down(&level)?;
+                }
+                // If the one above goes this moment, it is not to come back without controllers.
+                make_folder(&folder)?;
+                let swap = folder.join("memory.swap.max");
+                if swap.exists() {
+                    fs::write(swap, "0")?;
+                }
+                if init {
+                    make_folder(&folder.join(BESIDE_INIT))?;
                 }
             }
             if each.controllers.iter().any(|name| name == "cpuset") {
@@ -216,6 +254,12 @@ impl Group {
             fs::write(folder.join("cgroup.procs"), "0")?;
         }
         Ok(())
+    }
+
+    /// The group of this container's commands, below its own, if they have one.
+    pub(super) fn beside_init(&self) -> Option<&'static str> {
+        let is_there = |each: &Hierarchy| each.root.join(&self.name).join(BESIDE_INIT).is_dir();
+        (is_unified() && self.hierarchies.iter().any(is_there)).then_some(BESIDE_INIT)
     }
 
     fn for_helpers(&self) -> impl Iterator<Item = PathBuf> {
@@ -368,6 +412,8 @@ impl Group {
             let file = if each.unified { "memory.events" } else { "memory.oom_control" };
             counters.oom_kills += read(file, "oom_kill");
             counters.refused_processes += read("pids.events", "max");
+            // Before Linux 6.11 a process that could not be made is counted where it would have been.
+            counters.refused_processes += read(&format!("{BESIDE_INIT}/pids.events"), "max");
         }
         counters
     }
@@ -393,6 +439,14 @@ fn folders(mut open: Vec<PathBuf>) -> io::Result<Vec<PathBuf>> {
     }
     found.reverse();
     Ok(found)
+}
+
+/// Makes a folder where there may be one, in a folder that has to be there.
+fn make_folder(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }
 
 fn inherit_cpuset(parent: &Path, child: &Path) -> io::Result<()> {

@@ -59,8 +59,8 @@ impl Embedded {
                 return Err(missing());
             }
         }
-        if spec.init && (cgroup::is_unified() || rootless::is_inside()) {
-            let message = "an init system needs control groups of version 1, and root".to_owned();
+        if spec.init && rootless::is_inside() {
+            let message = "an init system needs the machine's root".to_owned();
             return Err(EngineError::Refused { action, message });
         }
         let unique = ulid::Ulid::generate().to_string().to_lowercase();
@@ -105,6 +105,8 @@ impl Embedded {
             unified: cgroup::is_unified(),
             swap: cgroup::counts_swap(),
             rootless: rootless::is_inside(),
+            limits: !rootless::is_inside() || rootless::has_groups(),
+            processors: cgroup::limits_processors(),
         };
         let config = runtime_config(spec, &folder.id, &folder.path, machine);
         fs::write(folder.path.join("config.json"), config.to_string())?;

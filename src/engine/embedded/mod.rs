@@ -11,7 +11,7 @@
 //! devices; a read-only or hidden `/proc/sys`, `/sys` and the like; the given capabilities and no others; no new
 //! privileges; a filter of system calls; control groups for memory, processes, processors and devices. Where root has started the
 //! program there is no user namespace: root in a container is root to the kernel, without its privileges. An ordinary user's engine
-//! works in one, without control groups, and root in a container is that user to the kernel: see [`rootless`]. With cgroup v2 no control group
+//! works in one, without control groups unless one was delegated to that user, and root in a container is that user to the kernel: see [`rootless`]. With cgroup v2 no control group
 //! guards devices; there the filter lets a container make no node of one that it does not have anyway.
 //!
 //! A container with the host's network shares its ports and its abstract sockets: what installs packages of the distro has it. What
@@ -294,10 +294,9 @@ impl Engine for Embedded {
                 .ok()
                 .and_then(|cores| u32::try_from(cores.get()).ok()),
             store: self.folder.to_str().map(str::to_owned),
-            limits: !rootless::is_inside(),
+            limits: !rootless::is_inside() || rootless::has_groups(),
             isolation: true,
-            // With cgroup v2 alone an init system gets its own groups, but has not been seen to run.
-            init: !cgroup::is_unified() && !rootless::is_inside(),
+            init: !rootless::is_inside(),
             shortcomings: if rootless::is_inside() { rootless::shortcomings() } else { Vec::new() },
         })
     }

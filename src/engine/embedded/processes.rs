@@ -9,12 +9,14 @@ use super::rootless;
 pub(super) enum Processes {
     /// The container's control groups.
     Group(Group),
-    /// The engine is an ordinary user's, which has none.
+    /// The engine is an ordinary user's, which need not have any.
     Loose {
         /// The container's id.
         id: String,
         /// The container's first process, if there is one.
         first: Option<Process>,
+        /// Those of a group that was delegated to this process; that of the process that made the container may be another.
+        group: Group,
     },
 }
 
@@ -22,7 +24,11 @@ impl Processes {
     /// Those of a container, whether they are there or not.
     pub(super) fn of(folder: &Folder) -> io::Result<Self> {
         Ok(match rootless::is_inside() {
-            true => Self::Loose { id: folder.id.clone(), first: folder.last_first_process() },
+            true => Self::Loose {
+                id: folder.id.clone(),
+                first: folder.last_first_process(),
+                group: Group::of(&folder.id)?,
+            },
             false => Self::Group(Group::of(&folder.id)?),
         })
     }
@@ -31,7 +37,10 @@ impl Processes {
     pub(super) fn kill(&self) -> io::Result<()> {
         match self {
             Self::Group(group) => group.kill(),
-            Self::Loose { id, first } => rootless::processes::kill(id, *first),
+            Self::Loose { id, first, group } => {
+                rootless::processes::kill(id, *first)?;
+                group.kill()
+            }
         }
     }
 
@@ -47,8 +56,7 @@ impl Processes {
     /// Removes what held them together, when all of them have ended.
     pub(super) fn remove(&self) -> io::Result<()> {
         match self {
-            Self::Group(group) => group.remove(),
-            Self::Loose { .. } => Ok(()),
+            Self::Group(group) | Self::Loose { group, .. } => group.remove(),
         }
     }
 }

@@ -48,6 +48,10 @@ pub(super) struct Machine {
     pub(super) swap: bool,
     /// The engine is an ordinary user's.
     pub(super) rootless: bool,
+    /// Containers have control groups.
+    pub(super) limits: bool,
+    /// Those of processors are among them.
+    pub(super) processors: bool,
 }
 
 /// The configuration of a container with this folder.
@@ -82,7 +86,7 @@ pub(super) fn runtime_config(spec: &ContainerSpec, id: &str, folder: &Path, mach
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
             "rootfsPropagation": "private",
-            "resources": if machine.rootless { json!({}) } else { resources(&spec.limits, machine) },
+            "resources": if machine.limits { resources(&spec.limits, machine) } else { json!({}) },
         },
     })
 }
@@ -152,7 +156,7 @@ fn resources(limits: &Limits, machine: Machine) -> Value {
         // Swap included: none of its own.
         resources["memory"]["swap"] = json!(memory);
     }
-    if let Some(cpus) = limits.cpus {
+    if let Some(cpus) = limits.cpus.filter(|_| machine.processors) {
         // Microseconds of a period (config-linux.md, "CPU"); the kernel takes none below 1000.
         resources["cpu"] = json!({ "period": 100_000, "quota": ((cpus * 100_000.0) as i64).max(1000) });
     }
@@ -180,7 +184,7 @@ mod tests {
     }
 
     fn config(init: bool, network: Network, unified: bool) -> Value {
-        let machine = Machine { unified, swap: true, rootless: false };
+        let machine = Machine { unified, swap: true, rootless: false, limits: true, processors: true };
         runtime_config(&spec(init, network), "id", Path::new("/c/id"), machine)
     }
 

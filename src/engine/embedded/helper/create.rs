@@ -35,7 +35,7 @@ pub(super) fn create(request: &Create) -> Result<Report, Stop> {
         return Err(Stop::refused("the container was removed while it was made"));
     }
     let group = Group::of(&request.id).trying("find the control groups of this machine")?;
-    group.make().trying("make a control group")?;
+    group.make(request.init).trying("make a control group")?;
     group.enter_as_helper().trying("enter a control group")?;
 
     // What is mounted from here on is seen by nobody else and goes with the last process that sees it.

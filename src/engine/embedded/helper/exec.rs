@@ -32,6 +32,7 @@ pub(super) fn exec(request: Exec) -> Result<Report, Stop> {
     if folder.is_removed() || group.enter_as_helper().is_err() {
         return Err(Stop(Report::Gone));
     }
+    let beside_init = group.beside_init().map(str::to_owned);
     let output = || io::stdout().as_fd().try_clone_to_owned().trying("hand over the output");
     let filters = seccomp::filters(&request.capabilities).map_err(Stop::refused)?;
     let description = in_memory(&description(&request))?;
@@ -44,6 +45,7 @@ pub(super) fn exec(request: Exec) -> Result<Report, Stop> {
         .with_stdout(output()?)
         .with_stderr(output()?)
         .as_tenant()
+        .with_sub_cgroup(beside_init)
         .with_detach(true)
         .with_process(Some(format!("/proc/self/fd/{}", description.as_raw_fd())))
         .build();

@@ -9,7 +9,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
 use super::subordinate::{Ids, Kind};
-use super::MARK;
+use super::{MARK, delegated};
 
 /// The word that makes this program one that enters the namespace and becomes the program that follows.
 const ENTER: &str = "engine-namespace";
@@ -19,6 +19,9 @@ const MAP: &str = "engine-id-map";
 
 /// This program, even if its file was replaced meanwhile.
 const SELF: &str = "/proc/self/exe";
+
+/// Where control groups are mounted inside.
+const GROUPS: &str = "/sys/fs/cgroup";
 
 /// The exit code of what could not be entered: that of infrastructure.
 const FAILED: u8 = 3;
@@ -66,6 +69,7 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
 /// Enters the namespace and becomes the program in it.
 fn enter(name: &OsString, mut command: impl Iterator<Item = OsString>) -> io::Result<()> {
     let program = command.next().ok_or_else(|| io::Error::other("there is no program to run in it"))?;
+    let offered = delegated::is_offered();
     // It has to be outside to be allowed to map ids, so it is started before, and waits.
     let mut mapper = Command::new(SELF)
         .arg(MAP)
@@ -90,9 +94,13 @@ fn enter(name: &OsString, mut command: impl Iterator<Item = OsString>) -> io::Re
             .map_err(|errno| because(&format!("change mounts at {place}"))(errno.into()))
     };
     change(None, "/", None, MsFlags::MS_REC | MsFlags::MS_SLAVE)?;
-    // The container library takes version 2 that it may not write to for control groups that others rule.
-    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    change(Some(MARK), "/sys/fs/cgroup", Some("cgroup2"), flags)?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    change(Some(MARK), GROUPS, Some("cgroup2"), flags)?;
+    if !offered || delegated::take(Path::new(GROUPS)).is_err() {
+        // The container library takes version 2 that it may not write to for control groups that others rule.
+        let flags = flags | MsFlags::MS_RDONLY | MsFlags::MS_BIND | MsFlags::MS_REMOUNT;
+        change(None, GROUPS, None, flags)?;
+    }
     let mut next = Command::new(&program);
     if program == SELF {
         next.arg0(name);

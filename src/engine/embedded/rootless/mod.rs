@@ -22,16 +22,18 @@
 //! - Nodes in `/dev` are those of the host, mounted one by one, since nobody inside may make one.
 //! - A fresh sysfs shows the network of whoever mounts it, so one for a container with the host's network is mounted in an empty
 //!   network namespace.
-//! - There are no control groups: on `/sys/fs/cgroup` is a view of version 2 that nothing can be written to. So nothing limits
-//!   memory, processes and processors (`shortcomings`), and the processes of a container are found by what they say of
-//!   themselves (`processes`) instead of by their group. That all of them end is up to the kernel: the first process of a pid
-//!   namespace takes all others with it (pid_namespaces(7)).
+//! - There are control groups only where one was delegated to the user (`delegated`). Else on `/sys/fs/cgroup` is a view of version 2 that
+//!   nothing can be written to, and nothing limits memory, processes and processors (`shortcomings`). Either way the processes of a
+//!   container are found by what they say of themselves (`processes`): who removes it may have been started in another group than who
+//!   made it. That all of them end is up to the kernel: the first process of a pid namespace takes all others with it
+//!   (pid_namespaces(7)).
 //!
 //! # What keeps a container in
 //!
-//! All that keeps one of root's in, but for control groups; and what gets out nevertheless is no more than the user and the
+//! All that keeps one of root's in, but for control groups where there are none; and what gets out nevertheless is no more than the user and the
 //! user's subordinate ids.
 
+mod delegated;
 mod enter;
 pub(super) mod processes;
 mod subordinate;
@@ -40,6 +42,7 @@ use std::fs;
 use std::sync::OnceLock;
 
 use super::super::{Capability, Shortcoming};
+use super::cgroup::limits_processors;
 
 pub(super) use enter::missing;
 pub use enter::{enter_again, main, run_inside};
@@ -69,9 +72,29 @@ pub fn is_inside() -> bool {
     })
 }
 
+/// Whether this process is inside and has control groups: those below a group that was delegated to the user.
+pub(super) fn has_groups() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        is_inside() && is_writable(&mounts)
+    })
+}
+
+/// The options of the mount with the mark (proc_pid_mountinfo(5)).
+fn marked(mounts: &str) -> Option<&str> {
+    mounts.lines().find_map(|line| {
+        let (mount, fs) = line.split_once(" - cgroup2 ")?;
+        (fs.split(' ').next() == Some(MARK)).then(|| mount.split(' ').nth(5)).flatten()
+    })
+}
+
 fn has_mark(mounts: &str) -> bool {
-    let source = |line: &str| Some(line.split_once(" - cgroup2 ")?.1.split(' ').next()? == MARK);
-    mounts.lines().any(|line| source(line) == Some(true))
+    marked(mounts).is_some()
+}
+
+fn is_writable(mounts: &str) -> bool {
+    marked(mounts).is_some_and(|options| options.split(',').any(|word| word == "rw"))
 }
 
 /// Whether this process has to start again inside before it can be an engine.
@@ -82,21 +105,25 @@ pub fn is_outside() -> bool {
 /// What an ordinary user's engine cannot do, and root's can.
 pub(super) fn shortcomings() -> Vec<Shortcoming> {
     let lack = |what, why: &str| Shortcoming { what, why: why.to_owned() };
-    vec![
-        lack(
+    let limits = match (has_groups(), limits_processors()) {
+        (true, true) => None,
+        (true, false) => Some(lack(
             Capability::Limits,
-            "memory, processes and processors of a container are not limited: that takes control groups, which an ordinary \
-             user does not have; the limits of the user's session hold",
-        ),
-        lack(
-            Capability::Init,
-            "systemd does not run in a container: that takes control groups, which an ordinary user does not have",
-        ),
-        lack(
-            Capability::Devices,
-            "no device node can be made in a container: a package whose scripts make one fails to install",
-        ),
-    ]
+            "processors of a container are not limited: the control group that was delegated to this user has no controller for them",
+        )),
+        (false, _) => Some(lack(
+            Capability::Limits,
+            "memory, processes and processors of a container are not limited: that takes a control group of version 2 that is delegated \
+             to this user and has no other process in it (`systemd-run --user --scope -p Delegate=yes packhold …`); the limits of \
+             the user's session hold",
+        )),
+    };
+    let init = lack(Capability::Init, "systemd does not run in a container: that takes the machine's root");
+    let devices = lack(
+        Capability::Devices,
+        "no device node can be made in a container: a package whose scripts make one fails to install",
+    );
+    limits.into_iter().chain([init, devices]).collect()
 }
 
 #[cfg(test)]
@@ -111,6 +138,9 @@ mod tests {
         assert!(has_mark(&(line("tmpfs", "x") + &line("cgroup2", MARK))));
         assert!(!has_mark(&line("tmpfs", MARK)));
         assert!(!has_mark(&line("cgroup2", "cgroup2")));
+        assert!(!is_writable(&line("cgroup2", MARK)), "the mount is read-only");
+        assert!(is_writable(&line("cgroup2", MARK).replace("ro,relatime", "rw,relatime")));
+        assert!(!is_writable(&line("cgroup2", "cgroup2").replace("ro,relatime", "rw,relatime")));
     }
 
     #[test]
