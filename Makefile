@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint unit fuzz real emulated bench-piuparts bench-catalogue bench-archive bench-identical
+.PHONY: demo test lint unit fuzz real emulated cgroup-v2 bench-piuparts bench-catalogue bench-archive bench-identical
 
 # Tests that need a container engine, or root and overlayfs.
 REAL = binary(real) or binary(agents) or binary(catalogue) or binary(engine_conformance) or binary(docker_engine) \
@@ -28,7 +28,7 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
-	shellcheck .ci/*.sh .ci/bench-archive/*.sh .ci/run builders/*/*.sh tests/fixtures/*.sh tests/fixtures/demo-agent/*.sh \
+	shellcheck .ci/*.sh .ci/bench-archive/*.sh .ci/cgroup-v2/*.sh .ci/run builders/*/*.sh tests/fixtures/*.sh tests/fixtures/demo-agent/*.sh \
 		tests/fixtures/catalogue/*.sh tests/fixtures/catalogue/*/*.sh
 	cargo deny check bans licenses sources
 
@@ -51,6 +51,11 @@ real:
 emulated:
 	.ci/setup.sh test
 	cargo nextest run --locked -E '$(EMULATED)'
+
+# The embedded engine on a kernel with cgroup v2 alone, in a virtual machine: a quarter of an hour, and that again for the machine's first disk.
+cgroup-v2:
+	.ci/setup.sh vm
+	.ci/cgroup-v2.sh
 
 # The table of what piuparts and Packhold find, and in what time: an hour.
 bench-piuparts:

@@ -18,8 +18,8 @@ use std::time::Duration;
 use embedded::{INSTALLER, Place, command, left_behind, load, open, remove, run, shell, spec};
 use packhold::engine::embedded::{Embedded, Settings};
 use packhold::engine::{
-    Command, CommitSpec, ContainerId, ContainerSpec, Engine, ExecStatus, Found, Network, Object, Query, Root,
-    SnapshotId,
+    Command, CommitSpec, ContainerId, ContainerSpec, Engine, ExecStatus, Found, Limits, Network, Object,
+    Query, Root, SnapshotId,
 };
 use tokio::io::AsyncReadExt;
 
@@ -46,10 +46,107 @@ async fn snapshots(engine: &Embedded) -> Vec<SnapshotId> {
 
 #[test]
 fn all_of_this_is_so_for_an_ordinary_user_too() {
-    const ALONE: &str = "what_a_user_has_set_for_processes_is_not_a_containers";
-    rootless::again_as_an_ordinary_user(&["--skip", "ordinary_user", "--skip", ALONE]);
+    rootless::again_as_an_ordinary_user(&["--skip", "ordinary_user", "--skip", ALONE, "--skip", LIMITS]);
     // It changes the whole process, and there the tests share one.
     rootless::again_as_an_ordinary_user(&["--exact", ALONE]);
+}
+
+const ALONE: &str = "what_a_user_has_set_for_processes_is_not_a_containers";
+const LIMITS: &str = "the_kernel_keeps_a_container_to_its_limits";
+
+#[test]
+#[ignore = "needs control groups of version 2 alone: make cgroup-v2"]
+fn all_of_this_is_so_for_an_ordinary_user_with_a_delegated_group_too() {
+    rootless::again_in_a_delegated_group(&["--skip", "ordinary_user", "--skip", ALONE]);
+}
+
+/// The files in which the kernel has the limits of a container: memory, processes, microseconds of a period; and what it did for the last
+/// (cgroup-v1/memory.rst, cgroup-v1/pids.rst, scheduler/sched-bwc.rst, cgroup-v2.rst).
+fn limit_files(container: &ContainerId) -> [std::path::PathBuf; 4] {
+    let root = Path::new("/sys/fs/cgroup");
+    let group = Path::new("packhold").join(&container.0);
+    if root.join("cgroup.controllers").exists() {
+        return ["memory.max", "pids.max", "cpu.max", "cpu.stat"].map(|file| root.join(&group).join(file));
+    }
+    [
+        ("memory", "memory.limit_in_bytes"),
+        ("pids", "pids.max"),
+        ("cpu", "cpu.cfs_quota_us"),
+        ("cpu", "cpu.stat"),
+    ]
+    .map(|(controller, file)| root.join(controller).join(&group).join(file))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kernel_keeps_a_container_to_its_limits() {
+    let place = Place::new();
+    let engine = open(place.path());
+    let image = load(&engine, busybox::busybox_image()).await;
+    let limits = Limits { memory: 64 << 20, processes: 50, cpus: Some(0.5) };
+    let limited = ContainerSpec { limits, ..spec(image, Network::None, LABEL) };
+    let container = engine.create(&limited).await.expect("a container");
+    let [memory, processes, processors, done] = limit_files(&container);
+    let read =
+        |path: &Path| std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    assert_eq!(read(&memory).trim(), (64 << 20).to_string());
+    assert_eq!(read(&processes).trim(), "50");
+    assert_eq!(read(&processors).split_ascii_whitespace().next(), Some("50000"));
+    let swap = memory.with_file_name("memory.swap.max");
+    if swap.exists() {
+        assert_eq!(read(&swap).trim(), "0");
+    }
+    // What it did: half a processor was all there was.
+    let busy = "timeout 2 sh -c 'while :; do :; done'";
+    shell(&engine, &container, busy).await;
+    let throttled = read(&done).lines().find_map(|line| line.strip_prefix("nr_throttled ")?.parse().ok());
+    assert!(throttled.unwrap_or(0) > 5, "{}", read(&done));
+    let hog = "head -c 300000000 /dev/zero | tail -c 200000000 > /dev/null";
+    let (status, printed) = run(&engine, &container, &command(&["sh", "-c", hog])).await;
+    assert!(matches!(status, ExecStatus::Exited { oom: true, .. }), "{status:?}: {printed}");
+    remove(&engine, container).await;
+}
+
+/// A root file system in which systemd is `/sbin/init`, as a tar: of the machine that `make cgroup-v2` starts.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a root file system with systemd, as a tar in $PACKHOLD_TEST_SYSTEMD: make cgroup-v2"]
+async fn systemd_starts_and_stops_services_in_a_container() {
+    let tar = std::env::var_os("PACKHOLD_TEST_SYSTEMD").expect("the path of a tar in $PACKHOLD_TEST_SYSTEMD");
+    let place = Place::new();
+    let engine = open(place.path());
+    let image = load(&engine, busybox::archive(std::fs::read(tar).expect("the tar"))).await;
+    let mut booted = ContainerSpec { init: true, ..spec(image, Network::None, LABEL) };
+    booted.capabilities.extend(["SYS_ADMIN", "SETPCAP"].map(str::to_owned));
+    booted.limits = Limits { memory: 256 << 20, processes: 200, cpus: Some(2.0) };
+    let container = engine.create(&booted).await.expect("a container");
+    let tell = async |script: &str| {
+        let shell = ["/bin/sh", "-c", script];
+        let env = BTreeMap::from([("PATH".to_owned(), "/usr/sbin:/usr/bin:/sbin:/bin".to_owned())]);
+        run(&engine, &container, &Command { env, ..command(&shell) }).await
+    };
+    let (_, said) = tell(
+        "for i in $(seq 300); do s=$(systemctl is-system-running 2>&1); \
+         case $s in running|degraded) break ;; esac; sleep 0.2; done; echo $s",
+    )
+    .await;
+    assert!(said == "running\n" || said == "degraded\n", "{said}");
+    let unit = r"[Service]\nExecStart=/bin/sleep 1000\n";
+    let (_, said) = tell(&format!(
+        "printf '{unit}' > /run/systemd/system/nap.service; systemctl daemon-reload; systemctl start nap; systemctl is-active nap; \
+         sed -n s/^0:://p /proc/$(systemctl show --value -p MainPID nap)/cgroup; systemctl stop nap; systemctl is-active nap"
+    ))
+    .await;
+    let lines: Vec<_> = said.lines().collect();
+    let [active, group, inactive] = lines[..] else { panic!("{said}") };
+    assert_eq!((active, inactive), ("active", "inactive"), "{said}");
+    assert!(group.ends_with("/system.slice/nap.service"), "{said}");
+    // What is beside systemd, and what systemd starts, counts for the container.
+    let (status, said) = tell("head -c 600000000 /dev/zero | tail -c 500000000 >/dev/null").await;
+    assert!(matches!(status, ExecStatus::Exited { oom: true, .. }), "{status:?}: {said}");
+    let (_, said) = tell("systemctl start nap; systemctl is-active nap").await;
+    assert_eq!(said, "active\n");
+    let ids = [container.0.clone()];
+    remove(&engine, container).await;
+    assert_eq!(left_behind(place.path(), &ids), [""; 0]);
 }
 
 /// What the processes do that must not be left; the same test of another user does something else.

@@ -52,14 +52,70 @@ impl Place {
 
 /// Runs tests of this program as [`USER`], in the namespace: those that its command line says.
 pub fn again_as_an_ordinary_user(arguments: &[&str]) {
-    let place = Place::new();
+    again(&Place::new(), arguments, |command| command);
+}
+
+/// The same, by a process alone in a control group that was delegated to [`USER`].
+#[allow(dead_code, reason = "not all tests have limits")]
+pub fn again_in_a_delegated_group(arguments: &[&str]) {
+    let group = Delegated::make();
+    again(&Place::new(), arguments, |command| group.enters(&command));
+}
+
+fn again(place: &Place, arguments: &[&str], started: impl FnOnce(Command) -> Command) {
     let mut command = place.command(&place.path().join("packhold"));
     command.arg("unshare").arg(place.path().join("test")).args(arguments).arg("--nocapture");
-    let output = command.output().expect("setpriv of util-linux");
+    let output = started(command).output().expect("setpriv of util-linux");
     let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert!(output.status.success(), "{}{}", said[0], said[1]);
     // A name that no test has is no failure of its own.
     assert!(said[0].contains("test result: ok.") && !said[0].contains(" 0 passed"), "{}{}", said[0], said[1]);
+}
+
+/// A control group that belongs to [`USER`], as "Delegation" of cgroup-v2.rst says. It goes with this.
+struct Delegated(PathBuf);
+
+impl Delegated {
+    fn make() -> Self {
+        let root = Path::new("/sys/fs/cgroup");
+        std::fs::write(root.join("cgroup.subtree_control"), "+memory +pids +cpu")
+            .expect("this test needs control groups of version 2 alone: make cgroup-v2");
+        let group = root.join(format!("delegated-{}", std::process::id()));
+        std::fs::create_dir(&group).expect("a group");
+        let made = Self(group);
+        let files = ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"];
+        let given = Command::new("chown").arg(USER).args(files.map(|file| made.0.join(file))).status();
+        assert!(given.is_ok_and(|status| status.success()), "the group is given to {USER}");
+        made
+    }
+
+    /// The command, started in the group.
+    fn enters(&self, command: &Command) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "echo 0 > \"$0\" && exec \"$@\""]).arg(self.0.join("cgroup.procs"));
+        shell.arg(command.get_program()).args(command.get_args());
+        shell.current_dir(command.get_current_dir().expect("a folder that the user may read"));
+        shell
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        // A container that was left behind has a group that keeps these.
+        for group in ["packhold/program", "packhold", ""] {
+            let remove = || std::fs::remove_dir(self.0.join(group));
+            let mut removed = remove();
+            // The kernel lets go of a group a little later than of its last process.
+            for _ in 0..50 {
+                if removed.is_ok() {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                removed = remove();
+            }
+            assert!(std::thread::panicking() || removed.is_ok(), "{group}: {removed:?}");
+        }
+    }
 }
 
 /// The program, wherever the test runs.
