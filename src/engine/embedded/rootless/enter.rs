@@ -95,6 +95,8 @@ fn enter(name: &OsString, mut command: impl Iterator<Item = OsString>) -> io::Re
     };
     change(None, "/", None, MsFlags::MS_REC | MsFlags::MS_SLAVE)?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    // With cgroup v2 alone the same file system is there, and none is mounted on itself (mount(2), EBUSY).
+    change(None, GROUPS, Some("tmpfs"), flags | MsFlags::MS_RDONLY)?;
     change(Some(MARK), GROUPS, Some("cgroup2"), flags)?;
     if !offered || delegated::take(Path::new(GROUPS)).is_err() {
         // The container library takes version 2 that it may not write to for control groups that others rule.
