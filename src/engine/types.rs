@@ -270,7 +270,7 @@ pub struct ContainerSpec {
     /// Whether the first process is the image's `/sbin/init` (systemd) instead of one that only reaps. The container
     /// then has a cgroup namespace of its own, tmpfs on `/run`, `/run/lock` and `/tmp`, and `container=docker` in the
     /// environment of that process. What systemd needs besides is in `capabilities`: SYS_ADMIN at least. Only where
-    /// [`EngineInfo::init`] says so; elsewhere the container is refused.
+    /// [`EngineInfo::init`] says so; elsewhere the container is refused, or its init system need not work.
     ///
     /// What an image has in those three folders is hidden, and on a tmpfs [`put`](super::Engine::put) and
     /// [`get`](super::Engine::get) see the image's folder below it. Commands see the tmpfs, so copy there and from there

@@ -296,7 +296,8 @@ impl Engine for Embedded {
             store: self.folder.to_str().map(str::to_owned),
             limits: !rootless::is_inside() || rootless::has_groups(),
             isolation: true,
-            init: !rootless::is_inside(),
+            // With cgroup v2 alone an init system gets its own groups, but systemd has not been seen to run in them.
+            init: !cgroup::is_unified() && !rootless::is_inside(),
             shortcomings: if rootless::is_inside() { rootless::shortcomings() } else { Vec::new() },
         })
     }
