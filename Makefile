@@ -52,7 +52,7 @@ emulated:
 	.ci/setup.sh test
 	cargo nextest run --locked -E '$(EMULATED)'
 
-# The embedded engine on a kernel with cgroup v2 alone, in a virtual machine: a quarter of an hour, and that again for the machine's first disk.
+# The embedded engine on a kernel with cgroup v2 alone, in a virtual machine; without KVM it takes hours.
 cgroup-v2:
 	.ci/setup.sh vm
 	.ci/cgroup-v2.sh
