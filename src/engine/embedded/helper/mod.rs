@@ -3,6 +3,7 @@
 //! Making and joining namespaces wants a process with one thread, and the container library forks; neither goes
 //! together with an async runtime. A helper does one thing and ends. It reads nothing of the environment.
 
+mod command;
 mod create;
 mod entered;
 mod exec;
@@ -20,7 +21,6 @@ use std::process::ExitCode;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::setgroups;
 
-pub(super) use exec::NO_LOOKUP;
 pub(super) use files::FOUND;
 pub(super) use overlay::try_overlay;
 
