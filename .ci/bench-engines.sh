@@ -169,7 +169,7 @@ table() {
     echo "# How quick the engines are"
     echo
     echo "Made by \`make bench-engines\`${QUICK:+ with QUICK=1}: Packhold's own engine (\"embedded\", and \"without root\" that of an ordinary user) beside $(docker --version |
-        sed 's/,.*//'), $(podman --version), $(crun --version | head -n 1), $(runc --version | head -n 1); release build,"
+        sed 's/,.*//'), $(podman --version), $(crun --version | head -n 1), $(runc --version | head -n 1); $(basename "$programs") build,"
     echo "$(nproc) cores, Linux $(uname -r). All had their turn in each round. Medians, in brackets the middle half of the measurements, and how many times"
     echo "the embedded engine's median it is. Load of the machine at the end: $(cut -d' ' -f1-3 /proc/loadavg)."
     [ ${#left[@]} -eq 0 ] || echo "Left out, since not there or not working here: $(printf '%s; ' "${left[@]}" | sed 's/; $//')."
