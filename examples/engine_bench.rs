@@ -136,6 +136,9 @@ fn file() -> Outcome<Arc<[u8]>> {
     let mut header = tar::Header::new_gnu();
     header.set_size(content.len() as u64);
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     let mut tar = tar::Builder::new(Vec::new());
     tar.append_data(&mut header, "file", content.as_slice())?;
     Ok(tar.into_inner()?.into())
