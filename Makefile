@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint unit fuzz real emulated cgroup-v2 bench-piuparts bench-catalogue bench-archive bench-identical
+.PHONY: demo test lint unit fuzz real emulated cgroup-v2 bench-piuparts bench-catalogue bench-archive bench-identical bench-engines
 
 # Tests that need a container engine, or root and overlayfs.
 REAL = binary(real) or binary(agents) or binary(catalogue) or binary(engine_conformance) or binary(docker_engine) \
@@ -80,3 +80,10 @@ bench-archive:
 	cargo build --locked --release --bin packhold --example archive_bench
 	mkdir -p benches
 	.ci/bench-archive.sh benches/ARCHIVE.md
+
+# The table of how quick the engines are: half an hour; with QUICK=1 some minutes.
+bench-engines:
+	.ci/setup.sh bench
+	cargo build --locked --release --bin packhold --example engine_bench
+	mkdir -p benches
+	.ci/bench-engines.sh benches/ENGINES.md

@@ -21,32 +21,11 @@ first=${engines[0]}
 replays=" ${REPLAY-embedded rootless} "
 mkdir -p "$work"
 
+# shellcheck source=/dev/null
+. .ci/podman.sh
 podman_service=''
 theirs=''
 trap '[ -z "$podman_service" ] || kill "$podman_service" 2>/dev/null || true; [ -z "$theirs" ] || rm -rf "$theirs"' EXIT
-
-# A podman of its own: runc and these limits are what works without a service manager, and in a container.
-start_podman() {
-    cat >"$work/containers.conf" <<-CONF
-	[containers]
-	default_ulimits = ["nofile=1024:1024", "nproc=10000:10000"]
-	[engine]
-	runtime = "runc"
-	cgroup_manager = "cgroupfs"
-	events_logger = "file"
-	CONF
-    export CONTAINER_HOST=unix://$work/podman.sock
-    CONTAINERS_CONF=$work/containers.conf env -u CONTAINER_HOST podman --root "$work/podman" --runroot "$work/podman-run" \
-        system service --time 0 "$CONTAINER_HOST" >"$work/podman.log" 2>&1 &
-    podman_service=$!
-    for _ in $(seq 100); do
-        curl -fs --max-time 5 --unix-socket "$work/podman.sock" http://localhost/_ping >/dev/null 2>&1 && return
-        sleep 0.2
-    done
-    echo "bench-identical: podman does not answer:" >&2
-    tail -n 5 "$work/podman.log" >&2
-    exit 1
-}
 
 # Sources: the demo agent's repository is made, the others are Debian's source packages.
 [ -d "$work/demo" ] || { tests/fixtures/demo-agent/make-repository.sh "$work/demo.new" && mv "$work/demo.new" "$work/demo"; }
@@ -96,7 +75,7 @@ packhold_on() {
 }
 
 for engine in "${engines[@]}"; do
-    [ "$engine" != podman ] || [ "${AGAIN-}" = no ] || start_podman
+    [ "$engine" != podman ] || [ "${AGAIN-}" = no ] || { start_podman "$work"; export CONTAINER_HOST=unix://$work/podman.sock; }
     for pipeline in demo nrpe fping; do
         if is_replay "$engine"; then
             run=$(jq -r .id "$work/$first/$pipeline.record.json")

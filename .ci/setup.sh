@@ -130,7 +130,7 @@ if [ "${1-}" = test ]; then
 fi
 if [ "${1-}" = bench ]; then
     [ -n "${DOCKER_HOST-}" ] || docker_answers || install_packages docker.io iptables
-    install_packages dpkg-dev jq piuparts podman restic rpm runc skopeo time uidmap zstd
+    install_packages busybox-static crun dpkg-dev jq piuparts podman restic rpm runc skopeo time uidmap zstd
     ordinary_user
 fi
 if [ "${1-}" = vm ]; then

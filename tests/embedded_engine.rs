@@ -25,6 +25,8 @@ use tokio::io::AsyncReadExt;
 
 const LABEL: &str = "packhold.test";
 
+const EXITED: ExecStatus = ExecStatus::Exited { code: 0, oom: false, process_limit: false };
+
 async fn ids(engine: &Embedded) -> Vec<String> {
     let found =
         engine.find(&Query::ContainersLabelled(LABEL.to_owned())).await.expect("containers are listed");
@@ -300,6 +302,51 @@ async fn a_container_is_to_its_programs_what_dockers_is() {
     let script = command(&["/bin/script"]);
     shell(&engine, &container, "printf 'echo by the shell' > /bin/script; chmod 755 /bin/script").await;
     assert_eq!(run(&engine, &container, &script).await.1, "by the shell\n");
+    remove(&engine, container).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_is_in_the_groups_of_its_container_and_has_no_file_that_it_was_not_given() {
+    let place = Place::new();
+    let engine = open(place.path());
+    let image = load(&engine, busybox::busybox_image()).await;
+    let container = engine.create(&spec(image, Network::None, LABEL)).await.expect("a container");
+    // A file that whoever started this program has left open to all that it starts.
+    let open = std::fs::File::open("/etc").expect("a folder");
+    rustix::io::fcntl_setfd(&open, rustix::io::FdFlags::empty()).expect("it stays open");
+    // The fourth is the folder that `ls` lists.
+    assert_eq!(shell(&engine, &container, "ls /proc/self/fd").await, "0\n1\n2\n3\n");
+    drop(open);
+    // Each is a session of its own: process, group and session have one number.
+    let told = shell(&engine, &container, "cut -d' ' -f1,5,6 /proc/$$/stat").await;
+    let numbers: Vec<_> = told.split_ascii_whitespace().collect();
+    assert!(numbers.len() == 3 && numbers.iter().all(|number| *number == numbers[0]), "{told}");
+    let ids = ids(&engine).await;
+    // No other test looks for these.
+    let ordinary = std::env::var_os(rootless::PROGRAM).is_some();
+    let nap = if ordinary { "sleep 3001" } else { "sleep 3000" };
+    for user in ["0:0", "1000:1000"] {
+        let sleep = Command { user: user.to_owned(), ..command(&["sh", "-c", &format!("{nap} & {nap} &")]) };
+        assert_eq!(run(&engine, &container, &sleep).await.0, EXITED);
+    }
+    let mut found = 0;
+    for entry in std::fs::read_dir("/proc").expect("processes").flatten() {
+        let told = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        if told.replace('\0', " ").trim_end() != nap {
+            continue;
+        }
+        found += 1;
+        let groups = std::fs::read_to_string(entry.path().join("cgroup")).expect("its groups");
+        let limited = groups.lines().filter(|line| {
+            ["cpu", "devices", "freezer", "memory", "pids"]
+                .iter()
+                .any(|name| line.split(':').nth(1).is_some_and(|all| all.split(',').any(|one| one == *name)))
+        });
+        for line in limited.filter(|_| !ordinary) {
+            assert!(line.ends_with(&format!(":/packhold/{}", ids[0])), "{line}");
+        }
+    }
+    assert_eq!(found, 4);
     remove(&engine, container).await;
 }
 

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 
 use super::Emulator;
@@ -288,7 +289,7 @@ pub enum Network {
 }
 
 /// What a container may use.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of memory, swap included.
     pub memory: u64,

@@ -1,12 +1,16 @@
 //! The control groups of a container: one group of the same name in every hierarchy, cgroup v1, v2 and both at once. An ordinary
 //! user has those of a group that was delegated to him ([`rootless`](super::rootless)), or none.
 
+mod limits;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::process::Signal;
 
 use super::held::Held;
@@ -21,7 +25,7 @@ const TRIES: u32 = 20;
 /// The controllers without which limits would not be kept.
 const LIMITS: [&str; 2] = ["memory", "pids"];
 
-/// The controllers of cgroup v1 that the container library puts a container's processes into itself.
+/// The controllers of cgroup v1 that a helper does not enter: their groups are for the container's own processes.
 const MANAGED: [&str; 12] = [
     "blkio",
     "cpu",
@@ -65,6 +69,14 @@ struct Hierarchy {
 impl Hierarchy {
     fn is_managed(&self) -> bool {
         self.controllers.iter().any(|name| MANAGED.contains(&name.as_str()))
+    }
+
+    /// The file of a group by which a process of one thread enters it.
+    ///
+    /// With v1 that is the file for threads: the kernel moves the calling thread at once, while for a process it waits until all
+    /// processors have noticed (cgroup_threadgroup_rwsem in `kernel/cgroup/cgroup.c`), some milliseconds.
+    fn door(&self) -> &'static str {
+        if self.unified { "cgroup.procs" } else { "tasks" }
     }
 }
 
@@ -110,7 +122,7 @@ fn parse_mounts(text: &str) -> Vec<Hierarchy> {
 /// Whether control groups are those of cgroup v2: what the container library goes by (systemd's "unified" layout). A hierarchy of
 /// v1 that somebody has mounted besides changes nothing.
 pub(super) fn is_unified() -> bool {
-    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type == CGROUP2_SUPER_MAGIC)
+    rustix::fs::statfs(TOP).is_ok_and(|found| found.f_type == CGROUP2_SUPER_MAGIC)
 }
 
 /// Whether control groups guard the devices of containers; where they do not, the filter of system calls has to.
@@ -202,7 +214,7 @@ impl Group {
         format!("/{PARENT}/{id}")
     }
 
-    /// Makes the groups that are not there; with `init`, for a container of an init system.
+    /// Makes the groups that are not there. `init` is whether they are for an init system, which wants one in every hierarchy.
     pub(super) fn make(&self, init: bool) -> io::Result<()> {
         for _ in 0..TRIES {
             match self.make_once(init) {
@@ -215,7 +227,7 @@ impl Group {
     }
 
     fn make_once(&self, init: bool) -> io::Result<()> {
-        for each in &self.hierarchies {
+        for each in self.hierarchies.iter().filter(|each| init || !self.is_spare(each)) {
             let folder = each.root.join(&self.name);
             if each.unified && is_unified() {
                 fs::create_dir_all(each.root.join(PARENT))?;
@@ -241,17 +253,17 @@ impl Group {
             }
             fs::create_dir_all(&folder)?;
         }
-        self.for_helpers().try_for_each(fs::create_dir_all)
+        self.for_helpers().try_for_each(|(_, folder)| fs::create_dir_all(folder))
     }
 
-    /// Moves this process, and what it will start, into the groups that limit nothing: the container library enters the
-    /// others, later. With cgroup v2 alone that is a group beside the container's.
+    /// Moves this process of one thread, and what it will start, into the groups that limit nothing. With cgroup v2 alone that is
+    /// a group beside the container's.
     ///
-    /// So a helper counts for no limit of its container, and whoever removes the container finds what it started, even
-    /// when it was killed before it had done its work.
+    /// So a helper that waits for a command counts for no limit of its container, and whoever removes the container finds what it
+    /// started, even when it was killed before it had done its work.
     pub(super) fn enter_as_helper(&self) -> io::Result<()> {
-        for folder in self.for_helpers() {
-            fs::write(folder.join("cgroup.procs"), "0")?;
+        for (each, folder) in self.for_helpers() {
+            write_self(&mut OpenOptions::new().write(true).open(folder.join(each.door()))?)?;
         }
         Ok(())
     }
@@ -262,11 +274,41 @@ impl Group {
         (is_unified() && self.hierarchies.iter().any(is_there)).then_some(BESIDE_INIT)
     }
 
-    fn for_helpers(&self) -> impl Iterator<Item = PathBuf> {
+    /// The ways into the container's groups, to be gone by [`enter`]: also for a process that does not see them any more, and has
+    /// no privileges any more, since what counts is who has opened them (cgroup-v2.rst, "Delegation Containment").
+    pub(super) fn doors(&self) -> io::Result<Vec<File>> {
+        let mut doors = Vec::new();
+        for each in &self.hierarchies {
+            match OpenOptions::new().write(true).open(self.of_commands(each).join(each.door())) {
+                Err(error) if is_gone(&error) && self.is_spare(each) => {}
+                opened => doors.push(opened?),
+            }
+        }
+        Ok(doors)
+    }
+
+    /// The group of this container's commands: its own, or the one below that is theirs beside an init system.
+    fn of_commands(&self, each: &Hierarchy) -> PathBuf {
+        let own = each.root.join(&self.name);
+        match self.beside_init() {
+            Some(below) if each.unified => own.join(below),
+            _ => own,
+        }
+    }
+
+    /// Whether a hierarchy has groups for init systems only: that of v2 beside v1, where v1 has one without controllers for helpers. To
+    /// enter it takes milliseconds, and it would tell nothing that the others do not.
+    fn is_spare(&self, each: &Hierarchy) -> bool {
+        let other = |other: &Hierarchy| !other.unified && !other.is_managed();
+        each.unified && !is_unified() && self.hierarchies.iter().any(other)
+    }
+
+    fn for_helpers(&self) -> impl Iterator<Item = (&Hierarchy, PathBuf)> {
         let unified = is_unified();
-        self.hierarchies.iter().filter(|each| !each.is_managed()).map(move |each| match unified {
-            true => each.root.join(format!("{}{HELPER}", self.name)),
-            false => each.root.join(&self.name),
+        let wanted = self.hierarchies.iter().filter(|each| !each.is_managed() && !self.is_spare(each));
+        wanted.map(move |each| match unified {
+            true => (each, each.root.join(format!("{}{HELPER}", self.name))),
+            false => (each, each.root.join(&self.name)),
         })
     }
 
@@ -276,7 +318,7 @@ impl Group {
         let roots = self.hierarchies.iter().filter(|each| all || each.is_managed() || is_unified());
         let mut roots: Vec<PathBuf> = roots.map(|each| each.root.join(&self.name)).collect();
         if all {
-            roots.extend(self.for_helpers());
+            roots.extend(self.for_helpers().map(|(_, folder)| folder));
         }
         for folder in folders(roots)? {
             match fs::read_to_string(folder.join("cgroup.procs")) {
@@ -340,7 +382,7 @@ impl Group {
             return;
         }
         let own = self.hierarchies.iter().filter(|each| each.unified).map(|each| each.root.join(&self.name));
-        let helpers = self.for_helpers().filter(|_| all);
+        let helpers = self.for_helpers().filter(|_| all).map(|(_, folder)| folder);
         for folder in own.chain(helpers) {
             _ = fs::write(folder.join("cgroup.kill"), "1");
         }
@@ -383,7 +425,7 @@ impl Group {
     pub(super) fn remove(&self) -> io::Result<()> {
         let start = Instant::now();
         let groups = self.hierarchies.iter().map(|each| each.root.join(&self.name));
-        for folder in folders(groups.chain(self.for_helpers()).collect())? {
+        for folder in folders(groups.chain(self.for_helpers().map(|(_, folder)| folder)).collect())? {
             loop {
                 match fs::remove_dir(&folder) {
                     Ok(()) => break,
@@ -416,6 +458,38 @@ impl Group {
             counters.refused_processes += read(&format!("{BESIDE_INIT}/pids.events"), "max");
         }
         counters
+    }
+}
+
+/// Moves this process of one thread, and what it will start, through the doors that [`Group::doors`] has opened.
+pub(super) fn enter(doors: Vec<File>) -> io::Result<()> {
+    doors.into_iter().try_for_each(|mut door| write_self(&mut door))
+}
+
+/// 0 is whoever writes it.
+fn write_self(door: &mut File) -> io::Result<()> {
+    door.write_all(b"0")
+}
+
+/// Where control groups are mounted (systemd, "Control Group APIs and Delegation").
+const TOP: &str = "/sys/fs/cgroup";
+
+/// Hides the groups of cgroup v1 from this process, which has mounts of its own: the container library then leaves them
+/// alone. It would move processes by their number, for which the kernel waits.
+pub(super) fn hide() -> io::Result<()> {
+    // At once, since the kernel waits for its processors at each.
+    unmount(Path::new(TOP))?;
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    // The library asks what kind of file system this is.
+    mount(Some("tmpfs"), TOP, Some("tmpfs"), flags, Some("mode=555"))?;
+    hierarchies()?.iter().try_for_each(|each| unmount(&each.root))
+}
+
+/// Unmounts a file system with all that is mounted in it. One that is not mounted is no error.
+fn unmount(place: &Path) -> io::Result<()> {
+    match umount2(place, MntFlags::MNT_DETACH) {
+        Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
+        done => Ok(done?),
     }
 }
 

@@ -75,6 +75,7 @@ impl Embedded {
             folder: folder.path,
             init: spec.init,
             capabilities: spec.capabilities.clone(),
+            limits: spec.limits,
             own_network: own_network(spec),
         });
         let report = async { self.program.start(&request).await?.report().await };

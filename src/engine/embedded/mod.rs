@@ -1,5 +1,6 @@
 //! Containers without a daemon: overlayfs over the engine's own images, and namespaces, control groups and filters of the
-//! kernel, which [libcontainer](https://docs.rs/libcontainer), the library under youki, sets up.
+//! kernel, which [libcontainer](https://docs.rs/libcontainer), the library under youki, sets up. Into the groups of cgroup v1, and into a
+//! container that is there, processes go without it: see [`helper`].
 //!
 //! The engine is this process and its [`helper`]s: short-lived processes of one thread that enter containers. What is kept
 //! of a container is a folder with a record in it; any later process finds it by its labels and removes it,

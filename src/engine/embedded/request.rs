@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::record::Process;
-use crate::engine::{Command, EngineError};
+use crate::engine::{Command, EngineError, Limits};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
@@ -41,6 +41,7 @@ pub(super) struct Create {
     pub(super) overlay: Overlay,
     pub(super) init: bool,
     pub(super) capabilities: Vec<String>,
+    pub(super) limits: Limits,
     pub(super) own_network: bool,
 }
 

@@ -5,7 +5,6 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::cgroup::Group;
-use super::helper::NO_LOOKUP;
 use crate::engine::{ContainerSpec, Limits};
 
 /// What a container must not see, and what it must not change: the paths of Docker's documentation ("Default masked
@@ -39,12 +38,16 @@ pub(super) const ETC: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
 /// In the folder of a container of an ordinary user with the host's network: a sysfs of no network, mounted before the others.
 pub(super) const SYS: &str = "sys";
 
+/// Without it the library would look up the user's home, and with that load what the image says is to be asked for users:
+/// code of the image in a process that still has files of the host. No command sees it.
+const NO_LOOKUP: &str = "HOME=/";
+
 /// What differs from machine to machine.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Machine {
     /// Control groups of version 2 and no others.
     pub(super) unified: bool,
-    /// Swap can be limited.
+    /// Swap can be limited, with cgroup v2.
     pub(super) swap: bool,
     /// The engine is an ordinary user's.
     pub(super) rootless: bool,
@@ -63,7 +66,7 @@ pub(super) fn runtime_config(spec: &ContainerSpec, id: &str, folder: &Path, mach
     if own_network(spec) {
         namespaces.push(json!({ "type": "network", "path": "/proc/self/ns/net" }));
     }
-    json!({
+    let mut config = json!({
         "ociVersion": "1.0.2",
         "process": {
             "terminal": false,
@@ -86,9 +89,14 @@ pub(super) fn runtime_config(spec: &ContainerSpec, id: &str, folder: &Path, mach
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
             "rootfsPropagation": "private",
-            "resources": if machine.limits { resources(&spec.limits, machine) } else { json!({}) },
         },
-    })
+    });
+    // Groups of version 1 are not the library's: see `Group::limit`.
+    if machine.rootless || machine.unified {
+        config["linux"]["resources"] =
+            if machine.limits { resources(&spec.limits, machine) } else { json!({}) };
+    }
+    config
 }
 
 /// Whether the container has a network namespace of its own.
@@ -194,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_container_has_the_given_capabilities_and_limits_and_no_others() {
-        let config = config(false, Network::None, false);
+        let config = config(false, Network::None, true);
         for set in ["bounding", "effective", "permitted"] {
             assert_eq!(config["process"]["capabilities"][set], json!(["CAP_CHOWN"]));
         }
@@ -205,6 +213,8 @@ mod tests {
         assert_eq!(resources["memory"], json!({ "limit": 1 << 20, "swap": 1 << 20 }));
         assert_eq!(resources["cpu"]["quota"], 50_000);
         assert_eq!(resources["devices"][0], json!({ "allow": false, "access": "rwm" }));
+        // Those of version 1 are not the container library's.
+        assert_eq!(self::config(false, Network::None, false)["linux"]["resources"], json!(null));
     }
 
     #[test]

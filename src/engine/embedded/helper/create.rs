@@ -12,7 +12,7 @@ use rustix::fs::FlockOperation;
 use super::overlay::mount_for_writing;
 use super::program::FirstProcess;
 use super::{Stop, Trying, nothing, seccomp};
-use crate::engine::embedded::cgroup::Group;
+use crate::engine::embedded::cgroup::{self, Group, is_unified};
 use crate::engine::embedded::record::{Folder, Process};
 use crate::engine::embedded::request::{Create, Report};
 use crate::engine::embedded::rootless::is_inside;
@@ -36,7 +36,18 @@ pub(super) fn create(request: &Create) -> Result<Report, Stop> {
     }
     let group = Group::of(&request.id).trying("find the control groups of this machine")?;
     group.make(request.init).trying("make a control group")?;
-    group.enter_as_helper().trying("enter a control group")?;
+    // They guard devices or not; from here on that is not seen any more.
+    let filters = seccomp::filters(&request.capabilities).map_err(Stop::refused)?;
+    let own_groups = !is_inside() && !is_unified();
+    if own_groups {
+        group.limit(&request.limits).trying("limit the container")?;
+        // What makes a container counts for its limits, if only for the moment that it takes.
+        let doors = group.doors().trying("open the control groups")?;
+        cgroup::enter(doors).trying("enter the control groups")?;
+    } else {
+        // The container library enters the others.
+        group.enter_as_helper().trying("enter a control group")?;
+    }
 
     // What is mounted from here on is seen by nobody else and goes with the last process that sees it.
     let mut spaces = CloneFlags::CLONE_NEWNS;
@@ -44,6 +55,9 @@ pub(super) fn create(request: &Create) -> Result<Report, Stop> {
     unshare(spaces).trying("make namespaces; this needs root")?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .trying("keep mounts to this process")?;
+    if own_groups {
+        cgroup::hide().trying("hide the control groups")?;
+    }
     if request.own_network {
         let client = LinkClient::new(create_network_client());
         client.and_then(|mut client| client.set_up(LOOPBACK)).map_err(Stop::refused)?;
@@ -60,7 +74,6 @@ pub(super) fn create(request: &Create) -> Result<Report, Stop> {
     }
     mount_for_writing(&request.overlay)?;
 
-    let filters = seccomp::filters(&request.capabilities).map_err(Stop::refused)?;
     let mut container = ContainerBuilder::new(request.id.clone(), SyscallType::Linux)
         .with_root_path(request.folder.join("state"))
         .map_err(Stop::refused)?

@@ -1,18 +1,21 @@
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::sync::Arc;
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use libcontainer::container::builder::ContainerBuilder;
-use libcontainer::syscall::syscall::SyscallType;
+use fork::{Fork, fork};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 use rustix::fs::{FlockOperation, MemfdFlags, Mode, SealFlags};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-use super::create::chain;
+use super::command::{NOT_STARTED, Start};
 use super::entered::{ends_within, has_ended, hold};
-use super::program::CommandProcess;
 use super::{Stop, Trying, seccomp};
 use crate::engine::embedded::cgroup::Group;
 use crate::engine::embedded::record::Folder;
@@ -21,10 +24,17 @@ use crate::engine::embedded::request::{Exec, Report};
 /// How soon after a killed command its container is gone, if it was the container that was killed.
 const FOLLOWS: Duration = Duration::from_millis(100);
 
+/// How much of why a command could not be started is read.
+const WORDS: u64 = 4096;
+
 /// Runs a command in a container; its output is this process's standard output. Returns when the command has ended.
+///
+/// This process stays outside. What enters is its child, which takes on one after the other what the container's
+/// first process has, and then becomes the command.
 pub(super) fn exec(request: Exec) -> Result<Report, Stop> {
-    let first = Arc::new(hold(&request.first)?);
-    // Until the command is in the container's groups nobody may remove them: the library would make them again.
+    keep_files_from_commands()?;
+    let first = hold(&request.first)?;
+    // Whoever removes the container waits until the command is in its groups.
     let folder = Folder { id: request.id.clone(), path: request.folder.clone() };
     let lock = File::open(&folder.path).map_err(|_| Stop(Report::Gone))?;
     rustix::fs::flock(&lock, FlockOperation::LockShared).trying("lock the container's folder")?;
@@ -32,68 +42,74 @@ pub(super) fn exec(request: Exec) -> Result<Report, Stop> {
     if folder.is_removed() || group.enter_as_helper().is_err() {
         return Err(Stop(Report::Gone));
     }
-    let beside_init = group.beside_init().map(str::to_owned);
-    let output = || io::stdout().as_fd().try_clone_to_owned().trying("hand over the output");
+    let doors = group.doors().map_err(|_| Stop(Report::Gone))?;
     let filters = seccomp::filters(&request.capabilities).map_err(Stop::refused)?;
-    let description = in_memory(&description(&request))?;
-    let process = CommandProcess { argv: request.argv, env: request.env, filters, first: Arc::clone(&first) };
-    let started = ContainerBuilder::new(request.id, SyscallType::Linux)
-        .with_root_path(request.folder.join("state"))
-        .map_err(Stop::refused)?
-        .with_executor(process)
-        .with_stdin(empty()?)
-        .with_stdout(output()?)
-        .with_stderr(output()?)
-        .as_tenant()
-        .with_sub_cgroup(beside_init)
-        .with_detach(true)
-        .with_process(Some(format!("/proc/self/fd/{}", description.as_raw_fd())))
-        .build();
-    drop(lock);
-    let pid = match started {
-        Ok(pid) => pid,
+    let input = empty()?;
+    // Nothing in the container may look into what is on its way there (CVE-2016-9962).
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .trying("keep others from looking into this process")?;
+    match setns(&first, CloneFlags::CLONE_NEWPID) {
+        Err(Errno::ESRCH) => return Err(Stop(Report::Gone)),
+        done => done.trying("enter the container's process namespace; this needs root")?,
+    }
+    let (words, failed) = pipe_with(PipeFlags::CLOEXEC).trying("make a pipe")?;
+    let pid = match fork() {
+        Ok(Fork::Child) => {
+            // The one folder of the host that is open.
+            drop((lock, words));
+            let start = Start { request, first, doors, filters, input };
+            let error = start.run();
+            _ = File::from(failed).write_all(error.as_bytes());
+            std::process::exit(NOT_STARTED);
+        }
+        Ok(Fork::Parent(pid)) => Pid::from_raw(pid),
+        // A process namespace whose first process has ended takes no others (pid_namespaces(7)).
         Err(_) if has_ended(&first) => return Ok(Report::Gone),
-        Err(error) => {
-            // The status that a shell gives where it cannot start a program that is there.
-            _ = writeln!(io::stdout(), "packhold: cannot start the command: {}", chain(&error));
-            return Ok(Report::Exited(126));
-        }
+        Err(error) => return Err(Stop::io("start a process", &error)),
     };
-    let (code, killed) = loop {
-        match waitpid(pid, None).trying("wait for the command")? {
-            WaitStatus::Exited(_, code) => break (i64::from(code), false),
-            WaitStatus::Signaled(_, signal, _) => {
-                break (128 + i64::from(signal as i32), signal == Signal::SIGKILL);
-            }
-            _ => {}
+    drop((failed, doors, input));
+    // It ends with the command's start.
+    let mut told = Vec::new();
+    File::from(words).take(WORDS).read_to_end(&mut told).trying("see the command start")?;
+    drop(lock);
+    let ended = wait(pid)?;
+    if !told.is_empty() {
+        if has_ended(&first) {
+            return Ok(Report::Gone);
         }
+        // The status that a shell gives where it cannot start a program that is there.
+        _ = writeln!(io::stdout(), "packhold: cannot start the command: {}", String::from_utf8_lossy(&told));
+        return Ok(Report::Exited(NOT_STARTED.into()));
+    }
+    let (code, killed) = match ended {
+        WaitStatus::Signaled(_, signal, _) => (128 + i64::from(signal as i32), signal == Signal::SIGKILL),
+        WaitStatus::Exited(_, code) => (i64::from(code), false),
+        other => return Err(Stop::refused(format!("the command ended as nothing does: {other:?}"))),
     };
     let gone = code != 0 && ends_within(&first, if killed { FOLLOWS } else { Duration::ZERO });
     Ok(if gone { Report::Gone } else { Report::Exited(code) })
 }
 
-/// Without it the library would look up the user's home, and with that load what the image says is to be asked for users:
-/// code of the image in a process that still has files of the host. No command sees it.
-pub(in crate::engine::embedded) const NO_LOOKUP: &str = "HOME=/";
+/// Waits until a child has ended.
+fn wait(pid: Pid) -> Result<WaitStatus, Stop> {
+    loop {
+        match waitpid(pid, None) {
+            Err(Errno::EINTR) => {}
+            Ok(WaitStatus::Stopped(..) | WaitStatus::Continued(_)) => {}
+            ended => return ended.trying("wait for the command"),
+        }
+    }
+}
 
-/// The command as the library wants it: a process of an OCI runtime configuration (config.md, "Process").
-fn description(request: &Exec) -> serde_json::Value {
-    let capabilities: Vec<String> = request.capabilities.iter().map(|name| format!("CAP_{name}")).collect();
-    serde_json::json!({
-        "terminal": false,
-        // The user's own group, and no others: what `docker exec --user UID:GID` gives.
-        "user": { "uid": request.uid, "gid": request.gid, "additionalGids": [request.gid] },
-        "args": request.argv,
-        "env": [NO_LOOKUP],
-        "cwd": request.dir,
-        "capabilities": {
-            "bounding": capabilities, "effective": capabilities, "permitted": capabilities,
-            "inheritable": [], "ambient": [],
-        },
-        // The helper's own stay.
-        "rlimits": [],
-        "noNewPrivileges": true,
-    })
+/// Has every open file but the first three closed when a command starts: also those that the program was started with.
+fn keep_files_from_commands() -> Result<(), Stop> {
+    for entry in std::fs::read_dir("/proc/self/fd").trying("list the open files")? {
+        let name = entry.trying("list the open files")?.file_name();
+        if let Some(file) = name.to_str().and_then(|name| name.parse::<i32>().ok()).filter(|file| *file > 2) {
+            fcntl(file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).trying("keep an open file from commands")?;
+        }
+    }
+    Ok(())
 }
 
 /// Empty standard input: a file of the command's own. The host's `/dev/null` would be one that root in the container may close
@@ -106,12 +122,4 @@ fn empty() -> Result<File, Stop> {
     // Any user in the container may open `/dev/stdin` again.
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444)).trying("make a file in memory readable")?;
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).trying("open a file in memory")
-}
-
-/// A file that only this process has.
-fn in_memory(content: &serde_json::Value) -> Result<File, Stop> {
-    let file = rustix::fs::memfd_create("packhold-process", MemfdFlags::CLOEXEC);
-    let mut file = File::from(file.trying("make a file in memory")?);
-    file.write_all(content.to_string().as_bytes()).trying("write a file in memory")?;
-    Ok(file)
 }

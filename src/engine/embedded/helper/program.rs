@@ -1,11 +1,10 @@
-//! What runs in a container when the container library has done its work: the executors of this engine.
+//! What runs in a container when the container library has done its work.
 
-use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Write};
+use std::collections::HashMap;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
@@ -13,9 +12,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::entered::has_ended;
 use super::seccomp::{self, Filters};
-use crate::engine::embedded::held::Held;
 
 /// What an init system is run as; its image says what that is.
 const INIT: &str = "/sbin/init";
@@ -23,10 +20,6 @@ const INIT: &str = "/sbin/init";
 /// The variables of an init system. By the first systemd knows where it is (systemd.io/CONTAINER_INTERFACE).
 const INIT_ENV: [(&str, &str); 2] =
     [("container", "docker"), ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")];
-
-/// What a shell says of a program that it cannot start (POSIX, "Exit Status for Commands").
-const NOT_FOUND: i32 = 127;
-const NOT_STARTED: i32 = 126;
 
 /// The first process of a container: its image's init system, or this program, which reaps what is left to it. It runs
 /// no program of the image, so a hostile one has nothing to replace.
@@ -92,43 +85,5 @@ fn reap() -> ! {
         if matches!(signals.wait(), Ok(Signal::SIGTERM | Signal::SIGINT)) {
             std::process::exit(0);
         }
-    }
-}
-
-/// A command in a container.
-#[derive(Clone)]
-pub(super) struct CommandProcess {
-    pub(super) argv: Vec<String>,
-    pub(super) env: BTreeMap<String, String>,
-    pub(super) filters: Filters,
-    /// The container's first process, as a file that stands for no other.
-    pub(super) first: Arc<Held>,
-}
-
-impl Executor for CommandProcess {
-    fn validate(&self, _: &Spec) -> Result<(), ExecutorValidationError> {
-        Ok(())
-    }
-
-    fn setup_envs(&self, _: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
-        Ok(())
-    }
-
-    fn exec(&self, _: &Spec) -> Result<(), ExecutorError> {
-        // The library went by the number of the first process. As long as that process is there, nobody else had it.
-        if has_ended(&self.first) {
-            return Err(ExecutorError::Other("the container has stopped".to_owned()));
-        }
-        seccomp::apply(&self.filters).map_err(ExecutorError::Other)?;
-        let Some((program, arguments)) = self.argv.split_first() else {
-            return Err(ExecutorError::Other("there is no program to run".to_owned()));
-        };
-        // This also undoes what the Rust runtime does to signals.
-        let error = Command::new(program).args(arguments).env_clear().envs(&self.env).exec();
-        _ = writeln!(io::stderr(), "packhold: cannot run {program}: {error}");
-        std::process::exit(match error.kind() {
-            io::ErrorKind::NotFound => NOT_FOUND,
-            _ => NOT_STARTED,
-        })
     }
 }
