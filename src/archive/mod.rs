@@ -7,7 +7,7 @@
 
 mod blobs;
 mod catalogue;
-mod chunks;
+mod chunked;
 mod docker_archive;
 mod error;
 mod filter;
@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 pub use blobs::BlobReader;
 use blobs::BlobWriter;
-use chunks::{ChunkWriter, KnownChunks};
+use chunked::BlobChunks;
 pub use error::{ArchiveError, Result};
 pub use filter::RunFilter;
 pub use image::{Image, Layer, RootfsSpec};
@@ -52,6 +52,7 @@ pub use verify::{Problem, ProblemKind, VerifyProgress, VerifyReport};
 pub use workspace::Swept;
 use workspace::Workspace;
 
+use crate::chunks::{self, KnownChunks};
 use crate::model::{Digest, ImageRecord, RunId, RunRecord, TargetName, TargetRecord};
 use crate::support::fs::PathContext;
 
@@ -98,8 +99,8 @@ impl Archive {
         &self.shared.workspace
     }
 
-    fn chunks(&self) -> ChunkWriter<'_> {
-        ChunkWriter::new(self.layout(), self.workspace(), &self.shared.known, chunks::LARGE)
+    fn chunks(&self) -> BlobChunks<'_> {
+        BlobChunks::new(self.layout(), self.workspace(), &self.shared.known, chunks::LARGE)
     }
 
     /// The archive's folder.
@@ -138,7 +139,7 @@ impl Archive {
     ) -> Result<Vec<(Digest, u64)>> {
         const SMALL: u64 = 4 << 10;
         let known = &self.shared.known;
-        let mut writer = ChunkWriter::new(self.layout(), self.workspace(), known, chunks::SMALL);
+        let mut writer = BlobChunks::new(self.layout(), self.workspace(), known, chunks::SMALL);
         let (mut stored, mut staged) = (Vec::new(), Vec::new());
         for mut stream in streams {
             let mut start = Vec::new();

@@ -1,16 +1,14 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Write};
-use std::mem;
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::super::error::{ArchiveError, Result};
-use super::super::layout::{self, Layout};
-use super::super::workspace::Workspace;
+use bytes::{Bytes, BytesMut};
+
 use super::compress::{Compressed, Compressors, Found};
 use super::cut::{Cut, Cutter};
 use super::known::KnownChunks;
@@ -20,38 +18,37 @@ use crate::model::{Digest, Hasher};
 use crate::support::fs::{FsError, PathContext};
 
 /// For layers of images.
-pub(in super::super) const LARGE: Cut = Cut { least: 128 << 10, average: 512 << 10, most: 2 << 20 };
+pub(crate) const LARGE: Cut = Cut { least: 128 << 10, average: 512 << 10, most: 2 << 20 };
 
 /// For documents of runs, most of which the run before said as well; those that are smaller than a block are cut [`FINE`].
-pub(in super::super) const SMALL: Cut = Cut { least: 8 << 10, average: 32 << 10, most: 128 << 10 };
+pub(crate) const SMALL: Cut = Cut { least: 8 << 10, average: 32 << 10, most: 128 << 10 };
 const FINE: Cut = Cut { least: 2 << 10, average: 8 << 10, most: 32 << 10 };
 
 /// Bytes that are handed over at a time, and how many such blocks may wait.
 const BLOCK: usize = 1 << 20;
 const WAITING: usize = 8;
 
-/// Stores blobs in chunks. Chunks that are known are not stored again; all new ones go into one pack. Digests of blobs are
-/// computed in the caller's thread, chunks are cut and written in one of the writer's own, and compressed in as many as there are cores.
+/// Writes blobs in chunks, into one pack. Chunks that are known are not written again. They are cut and written in a
+/// thread of the writer's own, and compressed in as many as there are cores.
 ///
-/// Nobody sees anything of it before [`ChunkWriter::publish`]; dropped, it leaves nothing behind.
-pub(in super::super) struct ChunkWriter<'a> {
-    layout: &'a Layout,
-    workspace: &'a Workspace,
-    known: &'a Arc<KnownChunks>,
-    cut: Cut,
-    hasher: Hasher,
-    block: Vec<u8>,
+/// Who has it digests the blobs, and gives pack and lists their places; dropped, it leaves nothing behind.
+pub(crate) struct ChunkWriter {
+    block: BytesMut,
     packer: Option<Packer>,
 }
 
-/// A blob that is complete and not visible yet.
+/// The chunks of a blob that is complete.
 #[derive(Debug)]
-pub(in super::super) struct StagedChunks {
+pub(crate) struct Pieces(Vec<Piece>);
+
+/// A pack that is complete and not in its place. It goes with this value.
+#[derive(Debug)]
+pub(crate) struct NewPack {
+    temp: TempPack,
     /// The digest of its bytes.
-    pub(in super::super) digest: Digest,
-    /// Bytes.
-    pub(in super::super) size: u64,
-    pieces: Vec<Piece>,
+    pub(crate) digest: Digest,
+    /// What it holds.
+    pub(crate) chunks: Vec<PackedChunk>,
 }
 
 /// A chunk that lies in the pack being written, whose digest is not known yet, or elsewhere.
@@ -62,7 +59,7 @@ enum Piece {
 }
 
 enum Block {
-    Bytes(Vec<u8>),
+    Bytes(Bytes),
     EndOfBlob,
 }
 
@@ -70,14 +67,7 @@ enum Block {
 struct Packer {
     blocks: SyncSender<Block>,
     blobs: Receiver<Vec<Piece>>,
-    thread: JoinHandle<Result<Option<Pack>, FsError>>,
-}
-
-/// A pack, complete.
-struct Pack {
-    temp: TempPack,
-    digest: Digest,
-    chunks: Vec<PackedChunk>,
+    thread: JoinHandle<Result<Option<NewPack>, FsError>>,
 }
 
 /// A pack that is being written.
@@ -117,6 +107,7 @@ impl EarlySync {
     }
 }
 
+#[derive(Debug)]
 struct TempPack(PathBuf);
 
 impl Drop for TempPack {
@@ -125,144 +116,63 @@ impl Drop for TempPack {
     }
 }
 
-impl<'a> ChunkWriter<'a> {
-    pub(in super::super) fn new(
-        layout: &'a Layout,
-        workspace: &'a Workspace,
-        known: &'a Arc<KnownChunks>,
-        cut: Cut,
-    ) -> Self {
-        Self { layout, workspace, known, cut, hasher: Hasher::new(), block: Vec::new(), packer: None }
+impl ChunkWriter {
+    /// Begins; the pack is made at `path`, where nothing is, once there is a chunk that is not known.
+    pub(crate) fn start(path: PathBuf, known: Arc<KnownChunks>, cut: Cut) -> Result<Self, FsError> {
+        Ok(Self { block: BytesMut::new(), packer: Some(Packer::start(path, known, cut)?) })
     }
 
     /// Adds to the current blob.
-    pub(in super::super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        // A hasher that keeps no bytes cannot fail.
-        let _ = self.hasher.write_all(bytes);
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), FsError> {
         self.block.extend_from_slice(bytes);
-        if self.block.len() >= BLOCK {
-            self.send_block()?;
+        match self.block.len() >= BLOCK {
+            true => self.send_block(),
+            false => Ok(()),
         }
-        Ok(())
-    }
-
-    /// Adds all of `input` to the current blob.
-    pub(in super::super) fn write_all_of(&mut self, input: &mut impl Read) -> Result<()> {
-        let mut buffer = vec![0; BLOCK / 4];
-        loop {
-            match input.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(read) => self.write(&buffer[..read])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(ArchiveError::Input(error)),
-            }
-        }
-    }
-
-    /// Bytes of the current blob so far.
-    pub(in super::super) fn bytes(&self) -> u64 {
-        self.hasher.bytes()
     }
 
     /// Ends the current blob; the next one may begin.
-    pub(in super::super) fn end_blob(&mut self) -> Result<StagedChunks> {
+    pub(crate) fn end_blob(&mut self) -> Result<Pieces, FsError> {
         self.send_block()?;
         self.send(Block::EndOfBlob)?;
-        let (digest, size, _) = mem::take(&mut self.hasher).finish();
-        let pieces = match self.packer()?.blobs.recv() {
-            Ok(pieces) => pieces,
-            Err(_) => return Err(self.failure()),
-        };
-        Ok(StagedChunks { digest, size, pieces })
+        match self.packer.as_ref().map(|packer| packer.blobs.recv()) {
+            Some(Ok(pieces)) => Ok(Pieces(pieces)),
+            _ => Err(self.failure()),
+        }
     }
 
-    /// Makes blobs visible: first the pack with their new chunks, then the list of each. A blob that is there already stays as it
-    /// is. Chunks of blobs that are not given go with them only if they are in the same pack.
-    pub(in super::super) fn publish(mut self, blobs: &[StagedChunks]) -> Result<()> {
-        self.workspace.hold(blobs.iter().map(|blob| &blob.digest))?;
-        let mut missing = Vec::new();
-        for blob in blobs {
-            if !self.is_there(blob) {
-                missing.push(blob);
+    /// Ends the pack; `None` if no chunk was new.
+    pub(crate) fn finish(mut self) -> Result<Option<NewPack>, FsError> {
+        Ok(self.packer.take().map(finish).transpose()?.flatten())
+    }
+
+    fn send_block(&mut self) -> Result<(), FsError> {
+        match self.block.is_empty() {
+            true => Ok(()),
+            false => {
+                let block = self.block.split().freeze();
+                self.send(Block::Bytes(block))
             }
         }
-        let pack = self.packer.take().map(finish).transpose()?.flatten();
-        let is_new = |piece: &Piece| matches!(piece, Piece::New(_));
-        let needed = missing.iter().any(|blob| blob.pieces.iter().any(is_new));
-        if let Some(pack) = pack.as_ref().filter(|_| needed) {
-            self.workspace.hold([&pack.digest])?;
-            let path = self.layout.blob(&pack.digest);
-            fs::rename(&pack.temp.0, &path).at("create", &path)?;
-            layout::sync_dir(&self.layout.blobs())?;
-            self.known.add(pack.digest, &pack.chunks);
-        }
-        for blob in &missing {
-            self.write_list(blob, pack.as_ref().map(|pack| pack.digest))?;
-        }
-        if !missing.is_empty() {
-            layout::sync_dir(&self.layout.chunk_lists())?;
-        }
-        Ok(())
     }
 
-    fn is_there(&self, blob: &StagedChunks) -> bool {
-        super::super::blobs::size(self.layout, &blob.digest) == Some(blob.size)
-    }
-
-    fn write_list(&self, blob: &StagedChunks, pack: Option<Digest>) -> Result<()> {
-        let mut list = ChunkList::default();
-        for piece in &blob.pieces {
-            list.push(match (*piece, pack) {
-                (Piece::Known(extent), _) => extent,
-                (Piece::New(PackedChunk { offset, length, size, .. }), Some(pack)) => {
-                    Extent { pack, offset, length: length.into(), size: size.into() }
-                }
-                (Piece::New(_), None) => return Err(ArchiveError::Input(io::ErrorKind::BrokenPipe.into())),
-            });
+    fn send(&mut self, block: Block) -> Result<(), FsError> {
+        match self.packer.as_ref().map(|packer| packer.blocks.send(block)) {
+            Some(Ok(())) => Ok(()),
+            _ => Err(self.failure()),
         }
-        let temp = self.workspace.new_path()?;
-        let folder = self.layout.chunk_lists();
-        fs::create_dir_all(&folder).at("create", &folder)?;
-        let mut file = new_file(&temp).at("create", &temp)?;
-        file.write_all(list.to_text().as_bytes()).and_then(|()| file.sync_all()).at("write", &temp)?;
-        let path = self.layout.chunk_list(&blob.digest);
-        Ok(fs::rename(&temp, &path).at("create", &path)?)
-    }
-
-    fn send_block(&mut self) -> Result<()> {
-        let block = mem::take(&mut self.block);
-        match block.is_empty() {
-            true => Ok(()),
-            false => self.send(Block::Bytes(block)),
-        }
-    }
-
-    fn send(&mut self, block: Block) -> Result<()> {
-        match self.packer()?.blocks.send(block) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.failure()),
-        }
-    }
-
-    fn packer(&mut self) -> Result<&Packer> {
-        if self.packer.is_none() {
-            self.known.load(self.layout, self.workspace)?;
-            self.packer = Some(Packer::start(self.workspace.new_path()?, self.known.clone(), self.cut)?);
-        }
-        self.packer.as_ref().ok_or_else(|| ArchiveError::Input(io::ErrorKind::BrokenPipe.into()))
     }
 
     /// Why the thread ended.
-    fn failure(&mut self) -> ArchiveError {
-        let ended = self.packer.take().map(finish);
-        match ended {
-            Some(Err(error)) => error.into(),
-            _ => ArchiveError::Input(io::ErrorKind::BrokenPipe.into()),
+    fn failure(&mut self) -> FsError {
+        match self.packer.take().map(finish) {
+            Some(Err(error)) => error,
+            _ => FsError { action: "write", path: "a pack".into(), source: io::ErrorKind::BrokenPipe.into() },
         }
     }
 }
 
-impl Drop for ChunkWriter<'_> {
+impl Drop for ChunkWriter {
     fn drop(&mut self) {
         // Waits, so that the thread writes nothing after its workspace is gone.
         if let Some(packer) = self.packer.take() {
@@ -271,7 +181,36 @@ impl Drop for ChunkWriter<'_> {
     }
 }
 
-fn finish(packer: Packer) -> Result<Option<Pack>, FsError> {
+impl Pieces {
+    /// Where the blob lies; `pack` is the one that was written with it.
+    pub(crate) fn list(&self, pack: Option<&Digest>) -> io::Result<ChunkList> {
+        let mut list = ChunkList::default();
+        for piece in &self.0 {
+            list.push(match (*piece, pack) {
+                (Piece::Known(extent), _) => extent,
+                (Piece::New(PackedChunk { offset, length, size, .. }), Some(pack)) => {
+                    Extent { pack: *pack, offset, length: length.into(), size: size.into() }
+                }
+                (Piece::New(_), None) => return Err(io::ErrorKind::BrokenPipe.into()),
+            });
+        }
+        Ok(list)
+    }
+
+    /// True when some of it lies in the pack that was written with it.
+    pub(crate) fn needs_the_pack(&self) -> bool {
+        self.0.iter().any(|piece| matches!(piece, Piece::New(_)))
+    }
+}
+
+impl NewPack {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.temp.0
+    }
+}
+
+fn finish(packer: Packer) -> Result<Option<NewPack>, FsError> {
     let Packer { blocks, blobs, thread } = packer;
     drop((blocks, blobs));
     match thread.join() {
@@ -321,7 +260,7 @@ impl PackerThread {
         mut self,
         incoming: Receiver<Block>,
         outgoing: &SyncSender<Vec<Piece>>,
-    ) -> Result<Option<Pack>, FsError> {
+    ) -> Result<Option<NewPack>, FsError> {
         let mut blob = Incoming { blocks: incoming, block: None, state: State::Begun };
         let known = self.known.clone();
         std::thread::scope(|scope| {
@@ -341,7 +280,7 @@ impl PackerThread {
         let (digest, _, file) = file.finish();
         let file = file.into_inner().map_err(io::IntoInnerError::into_error).at("write", &temp.0)?;
         file.sync_all().at("write", &temp.0)?;
-        Ok(Some(Pack { temp, digest, chunks: self.chunks }))
+        Ok(Some(NewPack { temp, digest, chunks: self.chunks }))
     }
 
     /// Cuts a blob and writes what is new in it.
@@ -395,7 +334,7 @@ impl PackerThread {
 struct Incoming {
     blocks: Receiver<Block>,
     /// The blob's first block, until it is taken.
-    block: Option<Vec<u8>>,
+    block: Option<Bytes>,
     state: State,
 }
 
@@ -420,7 +359,7 @@ impl Incoming {
         self.state != State::Closed
     }
 
-    fn receive(&mut self) -> Option<Vec<u8>> {
+    fn receive(&mut self) -> Option<Bytes> {
         if self.state != State::Begun {
             return None;
         }
@@ -434,9 +373,9 @@ impl Incoming {
 }
 
 impl Iterator for Incoming {
-    type Item = Vec<u8>;
+    type Item = Bytes;
 
-    fn next(&mut self) -> Option<Vec<u8>> {
+    fn next(&mut self) -> Option<Bytes> {
         self.block.take().or_else(|| self.receive())
     }
 }
