@@ -45,7 +45,8 @@ pub(super) struct StagedBlob<'a> {
     replace: bool,
 }
 
-struct TempFile(PathBuf);
+/// A file that goes with this value, if it has not got another name.
+pub(super) struct TempFile(pub(super) PathBuf);
 
 impl Drop for TempFile {
     fn drop(&mut self) {

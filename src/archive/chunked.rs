@@ -1,7 +1,7 @@
 //! The archive's blobs that lie in chunks: where their packs and lists are, and when they become visible.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::mem;
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,7 +16,9 @@ use super::layout::{self, Layout};
 use super::manifest::digest_of;
 use super::run;
 use super::workspace::Workspace;
-use crate::chunks::{ChunkList, ChunkWriter, Cut, KnownChunks, KnownMap, ListError, Pieces, chunks_of};
+use crate::chunks::{
+    ChunkList, ChunkWriter, Cut, KnownChunks, KnownMap, ListError, Pieces, Written, chunks_of,
+};
 use crate::model::{Digest, Hasher};
 use crate::support::fs::PathContext;
 
@@ -121,7 +123,7 @@ impl<'a> BlobChunks<'a> {
             none => {
                 load_known(self.known, self.layout, self.workspace)?;
                 let path = self.workspace.new_path()?;
-                Ok(none.insert(ChunkWriter::start(path, self.known.clone(), self.cut)?))
+                Ok(none.insert(ChunkWriter::start(path, Written::ToDisk, self.known.clone(), self.cut)?))
             }
         }
     }
@@ -137,9 +139,10 @@ pub(super) fn list(layout: &Layout, digest: &Digest) -> Result<Option<ChunkList>
     })
 }
 
-/// Gives a complete and synced pack its name.
+/// Syncs a complete pack and gives it its name.
 pub(super) fn publish_pack(layout: &Layout, workspace: &Workspace, temp: &Path, pack: &Digest) -> Result<()> {
     workspace.hold([pack])?;
+    File::open(temp).and_then(|file| file.sync_all()).at("write", temp)?;
     let path = layout.blob(pack);
     fs::rename(temp, &path).at("create", &path)?;
     Ok(layout::sync_dir(&layout.blobs())?)

@@ -6,14 +6,22 @@
 
 mod compress;
 mod cut;
+mod early_sync;
+mod foreign;
+mod image;
 mod known;
 mod list;
 mod pack;
+mod pack_writer;
 mod reader;
 mod writer;
 
 pub(crate) use cut::Cut;
+pub(crate) use foreign::{ForeignPack, ForeignPacks, ForeignReader, places};
+pub use image::ChunkedImage;
 pub(crate) use known::{KnownChunks, KnownMap, chunks_of};
-pub(crate) use list::{ChunkList, ListError};
+pub(crate) use list::{ChunkList, Extent, ListError};
+pub(crate) use pack::PackedChunk;
+pub(crate) use pack_writer::{NewPack, PackWriter, Written};
 pub(crate) use reader::ChunkReader;
 pub(crate) use writer::{ChunkWriter, LARGE, Pieces, SMALL};

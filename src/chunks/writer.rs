@@ -1,8 +1,6 @@
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -13,8 +11,9 @@ use super::compress::{Compressed, Compressors, Found};
 use super::cut::{Cut, Cutter};
 use super::known::KnownChunks;
 use super::list::{ChunkList, Extent};
-use super::pack::{self, PackedChunk};
-use crate::model::{Digest, Hasher};
+use super::pack::PackedChunk;
+use super::pack_writer::{NewPack, PackWriter, Written};
+use crate::model::Digest;
 use crate::support::fs::{FsError, PathContext};
 
 /// For layers of images.
@@ -41,16 +40,6 @@ pub(crate) struct ChunkWriter {
 #[derive(Debug)]
 pub(crate) struct Pieces(Vec<Piece>);
 
-/// A pack that is complete and not in its place. It goes with this value.
-#[derive(Debug)]
-pub(crate) struct NewPack {
-    temp: TempPack,
-    /// The digest of its bytes.
-    pub(crate) digest: Digest,
-    /// What it holds.
-    pub(crate) chunks: Vec<PackedChunk>,
-}
-
 /// A chunk that lies in the pack being written, whose digest is not known yet, or elsewhere.
 #[derive(Clone, Copy, Debug)]
 enum Piece {
@@ -70,56 +59,15 @@ struct Packer {
     thread: JoinHandle<Result<Option<NewPack>, FsError>>,
 }
 
-/// A pack that is being written.
-struct PackFile {
-    temp: TempPack,
-    file: Hasher<BufWriter<File>>,
-    early: EarlySync,
-}
-
-/// Lets the disk write what a file has so far while more is made: what is left of it is little when all must be on disk.
-struct EarlySync {
-    wake: SyncSender<()>,
-    /// Bytes of the file that it was woken for.
-    seen: u64,
-}
-
-impl EarlySync {
-    /// Bytes after which the disk may begin.
-    const STEP: u64 = 16 << 20;
-
-    /// The thread ends with this value, or with the work that it is at then.
-    fn of(file: &File) -> io::Result<Self> {
-        let (wake, woken) = sync_channel(1);
-        let file = file.try_clone()?;
-        std::thread::Builder::new().name("sync".to_owned()).spawn(move || {
-            // The sync at the end says of errors too.
-            woken.iter().for_each(|()| drop(file.sync_data()));
-        })?;
-        Ok(Self { wake, seen: 0 })
-    }
-
-    fn written(&mut self, bytes: u64) {
-        if bytes - self.seen >= Self::STEP {
-            self.seen = bytes;
-            let _ = self.wake.try_send(());
-        }
-    }
-}
-
-#[derive(Debug)]
-struct TempPack(PathBuf);
-
-impl Drop for TempPack {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 impl ChunkWriter {
     /// Begins; the pack is made at `path`, where nothing is, once there is a chunk that is not known.
-    pub(crate) fn start(path: PathBuf, known: Arc<KnownChunks>, cut: Cut) -> Result<Self, FsError> {
-        Ok(Self { block: BytesMut::new(), packer: Some(Packer::start(path, known, cut)?) })
+    pub(crate) fn start(
+        path: PathBuf,
+        written: Written,
+        known: Arc<KnownChunks>,
+        cut: Cut,
+    ) -> Result<Self, FsError> {
+        Ok(Self { block: BytesMut::new(), packer: Some(Packer::start(path, written, known, cut)?) })
     }
 
     /// Adds to the current blob.
@@ -129,6 +77,12 @@ impl ChunkWriter {
             true => self.send_block(),
             false => Ok(()),
         }
+    }
+
+    /// Adds a block to the current blob, without a copy.
+    pub(crate) fn write_block(&mut self, block: Bytes) -> Result<(), FsError> {
+        self.send_block()?;
+        self.send(Block::Bytes(block))
     }
 
     /// Ends the current blob; the next one may begin.
@@ -203,13 +157,6 @@ impl Pieces {
     }
 }
 
-impl NewPack {
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.temp.0
-    }
-}
-
 fn finish(packer: Packer) -> Result<Option<NewPack>, FsError> {
     let Packer { blocks, blobs, thread } = packer;
     drop((blocks, blobs));
@@ -219,24 +166,11 @@ fn finish(packer: Packer) -> Result<Option<NewPack>, FsError> {
     }
 }
 
-/// Read-only from the start: what is stored is written once.
-fn new_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o444).open(path)
-}
-
-impl PackFile {
-    fn create(path: PathBuf) -> io::Result<Self> {
-        let file = new_file(&path)?;
-        let early = EarlySync::of(&file)?;
-        Ok(Self { temp: TempPack(path), file: Hasher::around(BufWriter::with_capacity(BLOCK, file)), early })
-    }
-}
-
 impl Packer {
-    fn start(path: PathBuf, known: Arc<KnownChunks>, cut: Cut) -> Result<Self, FsError> {
+    fn start(path: PathBuf, written: Written, known: Arc<KnownChunks>, cut: Cut) -> Result<Self, FsError> {
         let (blocks, incoming) = sync_channel(WAITING);
         let (outgoing, blobs) = sync_channel(1);
-        let work = PackerThread { path, pack: None, chunks: Vec::new(), own: HashMap::new(), known, cut };
+        let work = PackerThread { path, written, pack: None, own: HashMap::new(), known, cut };
         let thread = std::thread::Builder::new()
             .name("chunks".to_owned())
             .spawn(move || work.run(incoming, &outgoing))
@@ -247,9 +181,9 @@ impl Packer {
 
 struct PackerThread {
     path: PathBuf,
+    written: Written,
     /// Made when the first new chunk comes.
-    pack: Option<PackFile>,
-    chunks: Vec<PackedChunk>,
+    pack: Option<PackWriter>,
     own: HashMap<Digest, PackedChunk>,
     known: Arc<KnownChunks>,
     cut: Cut,
@@ -274,13 +208,7 @@ impl PackerThread {
             }
             Ok::<_, FsError>(())
         })?;
-        let Some(PackFile { temp, mut file, early: _ }) = self.pack else { return Ok(None) };
-        let table = pack::table(&self.chunks).and_then(|table| file.write_all(&table));
-        table.at("write", &temp.0)?;
-        let (digest, _, file) = file.finish();
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error).at("write", &temp.0)?;
-        file.sync_all().at("write", &temp.0)?;
-        Ok(Some(NewPack { temp, digest, chunks: self.chunks }))
+        self.pack.map(PackWriter::finish).transpose()
     }
 
     /// Cuts a blob and writes what is new in it.
@@ -292,17 +220,17 @@ impl PackerThread {
             if compressors.are_full()
                 && let Some(done) = compressors.take().at("compress for", &self.path)?
             {
-                pieces.push(self.piece(done).at("write", &self.path)?);
+                pieces.push(self.piece(done)?);
             }
             compressors.give(chunk).at("compress for", &self.path)?;
         }
         while let Some(done) = compressors.take().at("compress for", &self.path)? {
-            pieces.push(self.piece(done).at("write", &self.path)?);
+            pieces.push(self.piece(done)?);
         }
         Ok(pieces)
     }
 
-    fn piece(&mut self, done: Compressed) -> io::Result<Piece> {
+    fn piece(&mut self, done: Compressed) -> Result<Piece, FsError> {
         let Compressed { digest, size, found } = done;
         let frame = match found {
             Found::Known(extent) => return Ok(Piece::Known(extent)),
@@ -311,20 +239,11 @@ impl PackerThread {
         if let Some(chunk) = self.own.get(&digest) {
             return Ok(Piece::New(*chunk));
         }
-        let too_large = |_| io::Error::other("a chunk is too large");
         let pack = match &mut self.pack {
             Some(pack) => pack,
-            none => none.insert(PackFile::create(self.path.clone())?),
+            none => none.insert(PackWriter::create(&self.path, self.written)?),
         };
-        let chunk = PackedChunk {
-            digest,
-            offset: pack.file.bytes(),
-            length: u32::try_from(frame.len()).map_err(too_large)?,
-            size: u32::try_from(size).map_err(too_large)?,
-        };
-        pack.file.write_all(&frame)?;
-        pack.early.written(pack.file.bytes());
-        self.chunks.push(chunk);
+        let chunk = pack.push(digest, &frame, size)?;
         self.own.insert(digest, chunk);
         Ok(Piece::New(chunk))
     }

@@ -65,7 +65,9 @@ impl Engine for Docker {
             ImageSource::Registry { reference, architecture } => {
                 return self.pull_as(&reference, architecture, tag).await;
             }
-            ImageSource::Archive(archive) => self.load_archive(archive).await?,
+            ImageSource::Archive(archive) | ImageSource::Chunked { tar: archive, .. } => {
+                self.load_archive(archive).await?
+            }
         };
         self.tag(&loaded, tag).await?;
         Ok(loaded)

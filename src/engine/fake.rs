@@ -423,7 +423,7 @@ impl Engine for Fake {
                 let id = self.lock().registry.get(&known).copied();
                 id.ok_or_else(|| EngineError::Pull { reference, message: "no such image".to_owned() })?
             }
-            ImageSource::Archive(archive) => {
+            ImageSource::Archive(archive) | ImageSource::Chunked { tar: archive, .. } => {
                 let bytes = drain(archive, "load an image archive").await?;
                 self.lock().load(&bytes).map_err(refused("load an image archive"))?
             }

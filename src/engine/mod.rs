@@ -16,6 +16,7 @@ use std::ops::ControlFlow;
 
 use async_trait::async_trait;
 
+pub use crate::chunks::ChunkedImage;
 pub use emulation::{Emulator, emulators};
 pub use types::{
     ByteStream, Capability, Command, CommitSpec, ContainerId, ContainerSpec, EngineError, EngineInfo,
@@ -46,6 +47,12 @@ pub trait Engine: Send + Sync {
 
     /// The image as a `docker save` archive: `manifest.json`, configuration and layer tars.
     async fn save(&self, image: &ImageId) -> Result<ByteStream>;
+
+    /// Where the image lies in chunks on this machine, so that an archive on the same file system can link to them instead of
+    /// reading all of [`Engine::save`]. `None` if it does not: no engine has to keep images so.
+    async fn in_chunks(&self, _image: &ImageId) -> Result<Option<ChunkedImage>> {
+        Ok(None)
+    }
 
     /// Makes and starts a container that does nothing until [`Engine::exec`] (its first process only reaps, unless
     /// [`ContainerSpec::init`] wants the image's own). Nothing of the host is mounted, and it has no devices beyond the

@@ -3,7 +3,7 @@ use std::pin::Pin;
 
 use tokio::io::AsyncRead;
 
-use super::Emulator;
+use super::{ChunkedImage, Emulator};
 use crate::model::{Architecture, Digest};
 use crate::support::Hint;
 
@@ -216,6 +216,14 @@ pub enum ImageSource {
     },
     /// A `docker save` archive that holds one image.
     Archive(ByteStream),
+    /// The same of an image whose layers are in chunks on this machine. An engine that keeps chunks may link to them, and
+    /// none has to.
+    Chunked {
+        /// The `docker save` archive.
+        tar: ByteStream,
+        /// Where its layers lie in chunks.
+        chunks: ChunkedImage,
+    },
 }
 
 /// The identity of a snapshot: [`Engine::snapshot`](super::Engine::snapshot). Only the engine that made it knows it.

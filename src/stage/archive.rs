@@ -159,6 +159,15 @@ async fn store_image(shop: &Workshop, recorder: &mut Recorder, image: &ImageReco
         return Ok(());
     }
     recorder.doing(&format!("store the {} image of {}", image.role, image.builder));
+    // What the engine keeps in chunks is not made into a tar and cut again.
+    let chunked = shop.engine.in_chunks(&image.id).await.map_err(|e| infrastructure(stage, &e))?;
+    if let Some(chunked) = chunked {
+        let archive = shop.archive.clone();
+        let adopted = blocking(move || archive.adopt(&chunked)).await;
+        if adopted.map_err(|e| infrastructure(stage, &e))?.is_some() {
+            return Ok(());
+        }
+    }
     let stream = shop.engine.save(&image.id).await.map_err(|e| infrastructure(stage, &e))?;
     let archive = shop.archive.clone();
     let stored = tokio::select! {

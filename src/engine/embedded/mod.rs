@@ -81,8 +81,9 @@ use self::containers::GONE;
 use self::record::{Folder, Record};
 use self::store::{Lease, Registries, Store};
 use super::{
-    ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineError, EngineInfo, ExecStatus,
-    Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Sink, SnapshotId, emulators,
+    ByteStream, ChunkedImage, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineError,
+    EngineInfo, ExecStatus, Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Sink, SnapshotId,
+    emulators,
 };
 use crate::support::fs::is_full;
 
@@ -99,6 +100,9 @@ pub struct Settings {
     /// Where what containers write is kept: a folder on a tmpfs makes installing packages quicker, and then counts as
     /// memory of the container. `None` is the engine's own folder.
     pub upper: Option<PathBuf>,
+    /// The folder of the archive into which images of this engine are to go, whether it is there or not. On the file system of the
+    /// engine's own folder, its images are kept as the archive keeps them, and archived by linking.
+    pub archive: Option<PathBuf>,
     /// How registries are asked for images.
     pub registries: Registries,
 }
@@ -152,8 +156,11 @@ impl Embedded {
         if let Err(error) = sweep(&containers, settings.upper.as_deref()) {
             tracing::warn!(%error, "what dead processes left of containers stays for now");
         }
-        let store =
+        let mut store =
             Store::open(&settings.folder.join("images"))?.with_registries(settings.registries.clone());
+        if let Some(archive) = &settings.archive {
+            store = store.sharing_with(archive);
+        }
         if let Err(error) = store.sweep() {
             tracing::warn!(%error, "what dead processes left of images stays for now");
         }
@@ -320,11 +327,16 @@ impl Engine for Embedded {
                 self.store.pull(&reference, architecture, tag).await
             }
             ImageSource::Archive(archive) => self.store.load(archive, tag).await,
+            ImageSource::Chunked { tar, chunks } => self.store.load_chunked(tar, Some(chunks), tag).await,
         }
     }
 
     async fn save(&self, image: &ImageId) -> Result<ByteStream> {
         self.store.save(image).await
+    }
+
+    async fn in_chunks(&self, image: &ImageId) -> Result<Option<ChunkedImage>> {
+        self.store.in_chunks(image).await
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId> {
