@@ -21,6 +21,15 @@ pub struct ChunkedImage {
     pub kept: Arc<dyn Any + Send + Sync>,
 }
 
+impl PartialEq for ChunkedImage {
+    /// Whether both are the same image in the same place.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.config, &self.packs, &self.lists) == (&other.config, &other.packs, &other.lists)
+    }
+}
+
+impl Eq for ChunkedImage {}
+
 impl fmt::Debug for ChunkedImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChunkedImage")

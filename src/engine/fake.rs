@@ -393,6 +393,7 @@ impl Engine for Fake {
         Ok(match query {
             Query::ImageNamed(name) => state.tags.get(name).and_then(image).into_iter().collect(),
             Query::ImageWithId(id) => image(id).into_iter().collect(),
+            Query::ChunksOf(_) => Vec::new(),
             Query::SnapshotsLabelled(label) => state
                 .snapshots
                 .iter()

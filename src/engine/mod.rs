@@ -38,7 +38,7 @@ pub trait Engine: Send + Sync {
     /// Asks the engine who it is. Fails with [`EngineError::Unreachable`] if nothing answers.
     async fn info(&self) -> Result<EngineInfo>;
 
-    /// The images, containers or snapshots that match.
+    /// The images, containers or snapshots that match, or where an image lies.
     async fn find(&self, query: &Query) -> Result<Vec<Found>>;
 
     /// Brings an image into the engine's store, tags it `tag` (`name:tag`) and tells its identity.
@@ -47,12 +47,6 @@ pub trait Engine: Send + Sync {
 
     /// The image as a `docker save` archive: `manifest.json`, configuration and layer tars.
     async fn save(&self, image: &ImageId) -> Result<ByteStream>;
-
-    /// Where the image lies in chunks on this machine, so that an archive on the same file system can link to them instead of
-    /// reading all of [`Engine::save`]. `None` if it does not: no engine has to keep images so.
-    async fn in_chunks(&self, _image: &ImageId) -> Result<Option<ChunkedImage>> {
-        Ok(None)
-    }
 
     /// Makes and starts a container that does nothing until [`Engine::exec`] (its first process only reaps, unless
     /// [`ContainerSpec::init`] wants the image's own). Nothing of the host is mounted, and it has no devices beyond the

@@ -165,6 +165,9 @@ pub enum Query {
     ContainersLabelled(String),
     /// All snapshots of containers that had this label, whatever its value.
     SnapshotsLabelled(String),
+    /// Where the image with this identity lies in chunks on this machine, so that an archive on the same file system can link to
+    /// them instead of reading all of [`Engine::save`](super::Engine::save). No engine has to keep images so.
+    ChunksOf(ImageId),
 }
 
 /// What was found.
@@ -172,6 +175,8 @@ pub enum Query {
 pub enum Found {
     /// An image.
     Image(ImageInfo),
+    /// Where an image lies in chunks.
+    Chunks(ChunkedImage),
     /// A container.
     Container {
         /// Its id.

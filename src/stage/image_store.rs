@@ -147,7 +147,7 @@ async fn find(shop: &Workshop, wanted: Wanted<'_>) -> Result<Places, Box<dyn Inf
         let found = shop.engine.find(&Query::ImageNamed(tag)).await?;
         let image = found.into_iter().find_map(|found| match found {
             Found::Image(image) => Some(image),
-            Found::Container { .. } | Found::Snapshot { .. } => None,
+            Found::Container { .. } | Found::Snapshot { .. } | Found::Chunks(_) => None,
         });
         in_engine = image.filter(|image| locked.is_none_or(|id| id == image.id));
         if in_engine.is_some() || locked.is_none() {

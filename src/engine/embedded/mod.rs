@@ -81,9 +81,8 @@ use self::containers::GONE;
 use self::record::{Folder, Record};
 use self::store::{Lease, Registries, Store};
 use super::{
-    ByteStream, ChunkedImage, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineError,
-    EngineInfo, ExecStatus, Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Sink, SnapshotId,
-    emulators,
+    ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineError, EngineInfo, ExecStatus,
+    Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Sink, SnapshotId, emulators,
 };
 use crate::support::fs::is_full;
 
@@ -315,6 +314,9 @@ impl Engine for Embedded {
         let image = match query.clone() {
             Query::ImageNamed(tag) => detached(move || store.named(&tag)).await?,
             Query::ImageWithId(id) => detached(move || store.with_id(&id)).await?,
+            Query::ChunksOf(id) => {
+                return Ok(self.store.in_chunks(&id).await?.map(Found::Chunks).into_iter().collect());
+            }
             Query::ContainersLabelled(label) => return self.find_containers(&label).await,
             Query::SnapshotsLabelled(label) => return self.find_snapshots(&label).await,
         };
@@ -333,10 +335,6 @@ impl Engine for Embedded {
 
     async fn save(&self, image: &ImageId) -> Result<ByteStream> {
         self.store.save(image).await
-    }
-
-    async fn in_chunks(&self, image: &ImageId) -> Result<Option<ChunkedImage>> {
-        self.store.in_chunks(image).await
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId> {

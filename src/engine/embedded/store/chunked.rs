@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::catalogue;
-use super::error::Result;
+use super::error::{Result, StoreError};
 use super::feed::Staged;
 use super::layout::{CHUNKS, Layout, StoreLock};
 use super::workspace::Workspace;
@@ -41,7 +41,7 @@ impl<'a> Chunking<'a> {
         }
         self.known.load(|| {
             let packs = self.hold_packs()?;
-            Ok::<_, super::error::StoreError>(chunks_of(&self.layout.packs(), &packs))
+            Ok::<_, StoreError>(chunks_of(&self.layout.packs(), &packs))
         })?;
         Ok(Some(ChunkWriter::start(self.workspace.new_path(), Written::ToMemory, self.known.clone(), LARGE)?))
     }
@@ -104,7 +104,10 @@ fn try_link(
 /// Where the chunks of an image lie. It stays while the answer lives. `None` if none of its layers is kept in chunks.
 pub(super) fn image(layout: &Layout, id: &ImageId) -> Result<Option<ChunkedImage>> {
     let workspace = Workspace::new(layout)?;
-    let (bytes, config) = catalogue::lease(layout, &workspace, id, workspace.dir())?;
+    let (bytes, config) = match catalogue::lease(layout, &workspace, id, workspace.dir()) {
+        Err(StoreError::Missing(_)) => return Ok(None),
+        leased => leased?,
+    };
     let list = |layer: &Digest| (*layer, layout.layer(layer).join(CHUNKS));
     let lists: BTreeMap<Digest, PathBuf> =
         config.layers.iter().map(list).filter(|(_, list)| list.exists()).collect();
