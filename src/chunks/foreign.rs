@@ -116,3 +116,71 @@ pub(crate) fn places(packs: &ForeignPacks, list: &ChunkList) -> io::Result<Vec<(
 fn invalid(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::pack_writer::PackWriter;
+    use super::*;
+
+    /// A folder with a pack of two chunks.
+    fn pack() -> (tempfile::TempDir, Digest) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = PackWriter::create(&dir.path().join("new")).unwrap();
+        for content in ["first", "second"] {
+            let frame = zstd::bulk::compress(content.as_bytes(), 1).unwrap();
+            writer.push(Digest::of(content), &frame, content.len()).unwrap();
+        }
+        let pack = writer.finish().unwrap();
+        let digest = pack.digest;
+        std::fs::rename(pack.keep(), dir.path().join(digest.hex())).unwrap();
+        (dir, digest)
+    }
+
+    #[test]
+    fn a_blob_is_read_out_of_packs_chunk_by_chunk() {
+        let (dir, name) = pack();
+        let packs = ForeignPacks::from([(name, ForeignPack::open(dir.path(), &name).unwrap())]);
+        let length = packs[&name].chunks().iter().map(|chunk| u64::from(chunk.length)).sum();
+        let mut list = ChunkList::default();
+        list.push(Extent { pack: name, offset: 0, length, size: 11 });
+        let mut bytes = String::new();
+        ForeignReader::new(&Arc::new(packs), &list).unwrap().read_to_string(&mut bytes).unwrap();
+        assert_eq!(bytes, "firstsecond");
+    }
+
+    #[test]
+    fn a_chunk_that_is_another_than_its_pack_says_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = PackWriter::create(&dir.path().join("new")).unwrap();
+        let frame = zstd::bulk::compress(b"bytes", 1).unwrap();
+        writer.push(Digest::of("bytes"), &frame, 5).unwrap();
+        writer.push(Digest::of("other"), &frame, 5).unwrap();
+        writer.push(Digest::of("bytes"), &frame, 6).unwrap();
+        let pack = writer.finish().unwrap();
+        let name = pack.digest;
+        std::fs::rename(pack.keep(), dir.path().join(name.hex())).unwrap();
+        let pack = ForeignPack::open(dir.path(), &name).unwrap();
+        assert_eq!(pack.proven(0).unwrap(), b"bytes");
+        assert!(pack.proven(1).is_err() && pack.proven(2).is_err());
+    }
+
+    #[test]
+    fn an_extent_that_is_no_row_of_chunks_is_refused() {
+        let (dir, name) = pack();
+        let pack = ForeignPack::open(dir.path(), &name).unwrap();
+        let chunk = pack.chunks()[1];
+        let extent = Extent { pack: name, offset: chunk.offset, length: chunk.length.into(), size: 6 };
+        assert_eq!(pack.within(&extent).unwrap(), 1..2);
+        for wrong in [
+            Extent { offset: extent.offset + 1, ..extent },
+            Extent { offset: extent.offset - 1, ..extent },
+            Extent { length: extent.length + 1, ..extent },
+            Extent { length: extent.length - 1, ..extent },
+            Extent { size: 7, ..extent },
+            Extent { length: 0, size: 0, ..extent },
+            Extent { offset: u64::MAX - extent.length, ..extent },
+        ] {
+            assert!(pack.within(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
