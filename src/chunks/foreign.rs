@@ -119,13 +119,13 @@ fn invalid(why: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pack_writer::PackWriter;
+    use super::super::pack_writer::{PackWriter, Written};
     use super::*;
 
     /// A folder with a pack of two chunks.
     fn pack() -> (tempfile::TempDir, Digest) {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = PackWriter::create(&dir.path().join("new")).unwrap();
+        let mut writer = PackWriter::create(&dir.path().join("new"), Written::ToMemory).unwrap();
         for content in ["first", "second"] {
             let frame = zstd::bulk::compress(content.as_bytes(), 1).unwrap();
             writer.push(Digest::of(content), &frame, content.len()).unwrap();
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn a_chunk_that_is_another_than_its_pack_says_is_not_read() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = PackWriter::create(&dir.path().join("new")).unwrap();
+        let mut writer = PackWriter::create(&dir.path().join("new"), Written::ToMemory).unwrap();
         let frame = zstd::bulk::compress(b"bytes", 1).unwrap();
         writer.push(Digest::of("bytes"), &frame, 5).unwrap();
         writer.push(Digest::of("other"), &frame, 5).unwrap();
