@@ -113,6 +113,7 @@ async fn main() -> Outcome {
         folder: place.path().to_owned(),
         helper: program.into(),
         upper: None,
+        archive: None,
         registries: Default::default(),
     };
     let embedded = Embedded::open(&settings)?;
