@@ -62,6 +62,7 @@ impl Named {
                     folder: place.to_owned(),
                     helper: program.into(),
                     upper: None,
+                    archive: None,
                     registries: Default::default(),
                 };
                 Subject::Engine(Box::new(Embedded::open(&settings)?))

@@ -46,19 +46,20 @@
 //!
 //! ```text
 //! main.rs            parse, call, exit code
-//! 6 cli/             one file per command
-//! 5 run/             scheduler: request → run record; parallelism, cancellation, events
-//! 4 stage/           source prepare deps build verify archive: one function each, typed in, typed out
-//! 3 provenance/      receipt (in-toto, SLSA, DSSE) and SBOM
-//! 3 remote/          registry, bucket, another archive: push and pull of runs
-//! 3 sandbox/         one disposable container as a scope: limits, time-outs; always removed
-//! 3 plan/            pure: what is built from what, and under which key
-//! 2 engine/          trait Engine + docker, embedded, fake, conformance; own types only
-//! 2 archive/         layout, blobs, index, import and export, verify, prune, restore; FORMAT.md is its specification
-//! 2 source/          commit → deterministic tar; version from tags or packaging
-//! 2 compare/         two packages, member by member (pure)
-//! 2 config/          pipelines and builders: parse, check, errors with file:line and a hint
-//! 2 report/          pure functions from the run record to text
+//! 7 cli/             one file per command
+//! 6 run/             scheduler: request → run record; parallelism, cancellation, events
+//! 5 stage/           source prepare deps build verify archive: one function each, typed in, typed out
+//! 4 provenance/      receipt (in-toto, SLSA, DSSE) and SBOM
+//! 4 remote/          registry, bucket, another archive: push and pull of runs
+//! 4 sandbox/         one disposable container as a scope: limits, time-outs; always removed
+//! 4 plan/            pure: what is built from what, and under which key
+//! 3 engine/          trait Engine + docker, embedded, fake, conformance; own types only
+//! 3 archive/         layout, blobs, index, import and export, verify, prune, restore; FORMAT.md is its specification
+//! 3 source/          commit → deterministic tar; version from tags or packaging
+//! 3 compare/         two packages, member by member (pure)
+//! 3 config/          pipelines and builders: parse, check, errors with file:line and a hint
+//! 3 report/          pure functions from the run record to text
+//! 2 chunks/          blobs in pieces: cut, compressed, packed, listed; below archive and engine
 //! 1 registry/        speaking with OCI registries: credentials, trust, errors
 //! 1 model/           ids, digests, target, artifact, outcome, run record, event
 //! 0 support/         paths in errors, hints, safe text, safe tar
@@ -75,6 +76,7 @@
 //! Nothing of the host is ever mounted into a container: sources go in and artifacts come out as streams.
 
 pub mod archive;
+mod chunks;
 pub mod cli;
 pub mod compare;
 pub mod config;

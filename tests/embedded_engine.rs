@@ -400,6 +400,7 @@ async fn what_containers_write_can_be_kept_in_memory() {
         folder: place.path().join("engine"),
         helper: rootless::program(),
         upper: Some(memory.path().to_owned()),
+        archive: None,
         registries: Default::default(),
     })
     .expect("the engine opens");
@@ -415,6 +416,7 @@ async fn what_containers_write_can_be_kept_in_memory() {
         folder: place.path().join("engine"),
         helper: rootless::program(),
         upper: Some(memory.path().to_owned()),
+        archive: None,
         registries: Default::default(),
     });
     assert!(opened.is_err(), "others may enter it");
@@ -432,6 +434,7 @@ fn the_folder_of_another_user_is_left_alone() {
         folder: folder.clone(),
         helper: rootless::program(),
         upper: None,
+        archive: None,
         registries: Default::default(),
     };
     let refused = Embedded::open(&settings).err().expect("it is another's").to_string();
@@ -570,6 +573,7 @@ async fn a_container_that_has_lost_its_record_goes() {
         folder: place.path().join("engine"),
         helper: rootless::program(),
         upper: Some(memory.path().to_owned()),
+        archive: None,
         registries: Default::default(),
     };
     let engine = Embedded::open(&settings).expect("the engine opens");

@@ -46,6 +46,7 @@ fn embedded(place: &Path) -> Embedded {
         folder: place.join("engine"),
         helper: env!("CARGO_BIN_EXE_packhold").into(),
         upper: None,
+        archive: None,
         registries: Default::default(),
     };
     Embedded::open(&settings).expect("this test needs root, overlayfs and control groups")
@@ -91,6 +92,7 @@ async fn an_ordinary_users_conforms(without: &[Needs], lacks: &[Capability]) {
         folder: place.path().join("engine"),
         helper: rootless::program(),
         upper: None,
+        archive: None,
         registries: Default::default(),
     };
     let embedded = Embedded::open(&settings).expect("this test needs overlayfs");

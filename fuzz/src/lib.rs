@@ -9,6 +9,8 @@
 
 #[path = "../../src/archive/mod.rs"]
 pub mod archive;
+#[path = "../../src/chunks/mod.rs"]
+mod chunks;
 #[path = "../../src/compare/mod.rs"]
 pub mod compare;
 #[path = "../../src/plan/dependencies.rs"]

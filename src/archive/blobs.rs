@@ -3,10 +3,11 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::chunks::{ChunkList, ChunkReader};
+use super::chunked;
 use super::error::{ArchiveError, Result};
 use super::layout::{self, Layout};
 use super::workspace::Workspace;
+use crate::chunks::ChunkReader;
 use crate::model::{Digest, Hasher};
 use crate::support::fs::{FsError, PathContext, open_regular};
 
@@ -44,7 +45,8 @@ pub(super) struct StagedBlob<'a> {
     replace: bool,
 }
 
-struct TempFile(PathBuf);
+/// A file that goes with this value, if it has not got another name.
+pub(super) struct TempFile(pub(super) PathBuf);
 
 impl Drop for TempFile {
     fn drop(&mut self) {
@@ -174,7 +176,7 @@ fn new_temp(workspace: &Workspace) -> Result<Sink, FsError> {
 /// The size of a blob, if it is there, as it is or in chunks.
 pub(super) fn size(layout: &Layout, digest: &Digest) -> Option<u64> {
     plain_size(layout, digest).or_else(|| {
-        let list = ChunkList::read(layout, digest).ok()??;
+        let list = chunked::list(layout, digest).ok()??;
         list.packs().iter().all(|pack| plain_size(layout, pack).is_some()).then_some(list.size)
     })
 }
@@ -206,8 +208,8 @@ pub(super) fn open(layout: &Layout, digest: &Digest, what: &str) -> Result<BlobR
     let path = layout.blob(digest);
     match open_regular(&path) {
         Ok(file) => Ok(BlobReader(Inner::Plain(file))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match ChunkList::read(layout, digest)? {
-            Some(list) => Ok(BlobReader(Inner::Chunked(Box::new(ChunkReader::new(layout, list))))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match chunked::list(layout, digest)? {
+            Some(list) => Ok(BlobReader(Inner::Chunked(Box::new(ChunkReader::new(&layout.blobs(), list))))),
             None => Err(ArchiveError::MissingBlob { digest: *digest, what: what.to_owned() }),
         },
         Err(error) => Err(error).at("read", &path)?,

@@ -9,7 +9,7 @@ use oci_spec::image::{
 use serde::Deserialize;
 
 use super::blobs::{self, BlobWriter};
-use super::chunks::ChunkWriter;
+use super::chunked::BlobChunks;
 use super::error::{ArchiveError, Result};
 use super::index;
 use super::layer_check;
@@ -130,7 +130,7 @@ pub(super) fn put_document(layout: &Layout, workspace: &Workspace, bytes: &[u8])
 pub(super) fn from_rootfs(
     layout: &Layout,
     workspace: &Workspace,
-    mut layer: ChunkWriter<'_>,
+    mut layer: BlobChunks<'_>,
     rootfs: impl Read,
     spec: &RootfsSpec,
 ) -> Result<Image> {

@@ -5,9 +5,10 @@
 //! Blobs are written once and become visible only when complete; `index.json` is replaced as a whole. Several processes
 //! may write at once; readers never wait. Everything here blocks: asynchronous callers wrap it in `spawn_blocking`.
 
+mod adopt;
 mod blobs;
 mod catalogue;
-mod chunks;
+mod chunked;
 mod docker_archive;
 mod error;
 mod filter;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 
 pub use blobs::BlobReader;
 use blobs::BlobWriter;
-use chunks::{ChunkWriter, KnownChunks};
+use chunked::BlobChunks;
 pub use error::{ArchiveError, Result};
 pub use filter::RunFilter;
 pub use image::{Image, Layer, RootfsSpec};
@@ -52,6 +53,7 @@ pub use verify::{Problem, ProblemKind, VerifyProgress, VerifyReport};
 pub use workspace::Swept;
 use workspace::Workspace;
 
+use crate::chunks::{self, ChunkedImage, KnownChunks};
 use crate::model::{Digest, ImageRecord, RunId, RunRecord, TargetName, TargetRecord};
 use crate::support::fs::PathContext;
 
@@ -98,8 +100,8 @@ impl Archive {
         &self.shared.workspace
     }
 
-    fn chunks(&self) -> ChunkWriter<'_> {
-        ChunkWriter::new(self.layout(), self.workspace(), &self.shared.known, chunks::LARGE)
+    fn chunks(&self) -> BlobChunks<'_> {
+        BlobChunks::new(self.layout(), self.workspace(), &self.shared.known, chunks::LARGE)
     }
 
     /// The archive's folder.
@@ -138,7 +140,7 @@ impl Archive {
     ) -> Result<Vec<(Digest, u64)>> {
         const SMALL: u64 = 4 << 10;
         let known = &self.shared.known;
-        let mut writer = ChunkWriter::new(self.layout(), self.workspace(), known, chunks::SMALL);
+        let mut writer = BlobChunks::new(self.layout(), self.workspace(), known, chunks::SMALL);
         let (mut stored, mut staged) = (Vec::new(), Vec::new());
         for mut stream in streams {
             let mut start = Vec::new();
@@ -182,6 +184,29 @@ impl Archive {
     /// [`Archive::add_image`].
     pub fn import_docker_archive(&self, stream: impl Read) -> Result<Image> {
         docker_archive::import(self.layout(), self.workspace(), self.chunks(), stream)
+    }
+
+    /// Takes an image in whose layers somebody, an engine, keeps in chunks already: packs that the archive lacks are linked to, or
+    /// copied where they cannot be, and nothing is cut or compressed. Everything is proven by its digest before any of it is seen.
+    /// `None` if not all of its layers are there in chunks, or if something is not what it should be: then it has to come by
+    /// [`Archive::import_docker_archive`].
+    pub fn adopt(&self, image: &ChunkedImage) -> Result<Option<Image>> {
+        adopt::adopt(self.layout(), self.workspace(), &self.shared.known, image)
+    }
+
+    /// Where the chunks of an image lie, so that an engine can link to them. The image stays while the answer lives. `None` if
+    /// it is not whole.
+    pub fn chunked(&self, id: &Digest) -> Result<Option<ChunkedImage>> {
+        if !self.keep_image(id)? {
+            return Ok(None);
+        }
+        let config = blobs::read_document(self.layout(), id, "the image's configuration")?;
+        // What is kept as it is counts before what is kept in chunks.
+        let in_chunks = |layer: &Digest| blobs::plain_size(self.layout(), layer).is_none();
+        let layers = image::from_config(self.layout(), id, &config)?.layers;
+        let layers = layers.into_iter().map(|layer| layer.digest).filter(in_chunks);
+        let lists = layers.map(|layer| (layer, self.layout().chunk_list(&layer))).collect();
+        Ok(Some(ChunkedImage { config, packs: self.layout().blobs(), lists, kept: Arc::new(self.clone()) }))
     }
 
     /// Writes an image as a tar that `docker load` and `podman load` accept and that gives the same image id. `tag`

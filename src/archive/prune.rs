@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::blobs;
 use super::catalogue;
-use super::chunks::ChunkList;
+use super::chunked;
 use super::error::{ArchiveError, Result};
 use super::index;
 use super::layout::{self, ArchiveLock, Layout};
@@ -170,7 +170,7 @@ fn remove_files(paths: impl Iterator<Item = PathBuf>, folder: &Path) -> Result<(
 fn add_packs(layout: &Layout, digests: &mut BTreeSet<Digest>) -> Result<()> {
     let mut packs = BTreeSet::new();
     for digest in &*digests {
-        if let Some(list) = ChunkList::read(layout, digest)? {
+        if let Some(list) = chunked::list(layout, digest)? {
             packs.extend(list.packs());
         }
     }

@@ -10,7 +10,7 @@ use oci_spec::image::Descriptor;
 use serde::Serialize;
 
 use super::blobs;
-use super::chunks::{ChunkList, ChunkWriter, KnownChunks, LARGE};
+use super::chunked::{self, BlobChunks};
 use super::error::{ArchiveError, Result};
 use super::index;
 use super::layout::{self, ArchiveLock, Layout};
@@ -22,6 +22,7 @@ use super::prune::needed_by;
 use super::run;
 use super::verify::{self, Problem, ProblemKind, VerifyProgress, VerifyReport};
 use super::workspace::Workspace;
+use crate::chunks::{KnownChunks, LARGE};
 use crate::model::Digest;
 use crate::support::fs::PathContext;
 
@@ -139,7 +140,7 @@ fn mend_page(layout: &Layout, other: &Layout, page: &Descriptor, digest: &Digest
 fn users(layout: &Layout, pack: &Digest) -> Result<BTreeSet<Digest>> {
     let mut users = BTreeSet::new();
     for (user, stored) in present::stored(layout)? {
-        let list = stored.list.and_then(|_| ChunkList::read(layout, &user).ok().flatten());
+        let list = stored.list.and_then(|_| chunked::list(layout, &user).ok().flatten());
         if list.is_some_and(|list| list.packs().contains(pack)) {
             users.insert(user);
         }
@@ -175,7 +176,7 @@ fn copy_chunked(layout: &Layout, other: &Layout, digest: &Digest) -> Result<bool
     }
     let workspace = Workspace::new(layout.clone());
     let known = Arc::new(KnownChunks::none());
-    let mut writer = ChunkWriter::new(layout, &workspace, &known, LARGE);
+    let mut writer = BlobChunks::new(layout, &workspace, &known, LARGE);
     if is_damage(blobs::copy(other, digest, "a blob of the other archive", |bytes| writer.write(bytes)))? {
         return Ok(false);
     }

@@ -36,7 +36,7 @@ impl Fixture {
 
     /// The file that holds a blob's bytes: itself, or the pack of one that is kept in chunks.
     pub(super) fn file_of(&self, digest: &Digest) -> PathBuf {
-        let list = chunks::ChunkList::read(self.archive.layout(), digest).unwrap();
+        let list = chunked::list(self.archive.layout(), digest).unwrap();
         list.map_or_else(|| self.blob(digest), |list| self.blob(&list.extents[0].pack))
     }
 

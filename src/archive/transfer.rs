@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blobs;
 use super::catalogue;
-use super::chunks::{ChunkList, ChunkReader};
+use super::chunked;
 use super::error::{ArchiveError, Result};
 use super::image;
 use super::index;
@@ -21,6 +21,7 @@ use super::prune::needed_by;
 use super::run;
 use super::verify;
 use super::{Archive, Shared};
+use crate::chunks::{ChunkList, ChunkReader};
 use crate::model::{Digest, Hasher, RunId};
 use crate::support::fs::PathContext;
 
@@ -194,7 +195,8 @@ fn publish_list(layout: &Layout, name: &Digest, file: &Path) -> Result<()> {
     let list = ChunkList::parse(&text)
         .map_err(|reason| ArchiveError::Damaged { what: format!("the chunk list of {name}"), reason })?;
     let mut hasher = Hasher::new();
-    std::io::copy(&mut ChunkReader::new(layout, list), &mut hasher).at("read", layout.chunk_list(name))?;
+    std::io::copy(&mut ChunkReader::new(&layout.blobs(), list), &mut hasher)
+        .at("read", layout.chunk_list(name))?;
     let found = hasher.finish().0;
     if found != *name {
         let what = "a blob that has arrived".to_owned();
@@ -254,7 +256,7 @@ fn bundle(layout: &Layout, index: &ImageIndex, id: &RunId) -> Result<Bundle> {
     }
     let (mut blobs, mut lists, mut packs) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
     for digest in needed {
-        match ChunkList::read(layout, &digest)? {
+        match chunked::list(layout, &digest)? {
             _ if blobs::plain_size(layout, &digest).is_some() => {
                 blobs.insert(digest);
             }

@@ -5,7 +5,7 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 use serde::Serialize;
 
 use super::blobs;
-use super::chunks::ChunkList;
+use super::chunked;
 use super::error::{ArchiveError, Result};
 use super::image::ImageConfig;
 use super::index;
@@ -417,7 +417,7 @@ impl<'a> Verifier<'a> {
             if blobs::plain_size(self.layout, &digest).is_some() {
                 continue;
             }
-            let Ok(Some(list)) = ChunkList::read(self.layout, &digest) else { continue };
+            let Ok(Some(list)) = chunked::list(self.layout, &digest) else { continue };
             let Some(Use { what, users, .. }) = self.uses.get(&digest) else { continue };
             let (what, users) = (format!("a pack of {what}"), users.clone());
             for pack in list.packs() {
@@ -476,7 +476,7 @@ impl<'a> Verifier<'a> {
         progress: &mut impl FnMut(u64),
     ) -> Result<Option<(ProblemKind, String)>> {
         if blobs::plain_size(self.layout, digest).is_none() {
-            match ChunkList::read(self.layout, digest) {
+            match chunked::list(self.layout, digest) {
                 Ok(Some(list)) if !list.packs().is_disjoint(bad_packs) => return Ok(None),
                 Ok(_) => {}
                 Err(error) => {

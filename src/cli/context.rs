@@ -1,5 +1,5 @@
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -75,13 +75,14 @@ pub(super) fn podman_address() -> String {
 }
 
 /// The engine of this program itself. `PACKHOLD_ENGINE_CHANGES` names a folder, on a tmpfs say, for what containers
-/// write.
-fn embedded() -> Result<Embedded, EngineError> {
+/// write. `archive` is the folder of the archive that is to have its images.
+fn embedded(archive: Option<&Path>) -> Result<Embedded, EngineError> {
     Embedded::open(&Settings {
         folder: engine_folder(),
         // This program, even if its file was replaced meanwhile.
         helper: PathBuf::from("/proc/self/exe"),
         upper: env::var_os("PACKHOLD_ENGINE_CHANGES").map(PathBuf::from).filter(|path| path.is_absolute()),
+        archive: archive.map(Path::to_owned),
         registries: Registries {
             credentials: Arc::new(|host| credentials(host).map_err(|error| error.to_string())),
             ..Registries::default()
@@ -101,11 +102,21 @@ enum NoDaemon {
 
 /// The engine that is chosen, if it answers. An engine that somebody has named an address of is not replaced by another.
 pub(super) async fn engine(choice: EngineChoice) -> Result<Arc<dyn Engine>, CliError> {
+    engine_for(choice, None).await
+}
+
+/// As [`engine`], whose images are to go into the archive in this folder.
+pub(super) async fn engine_for(
+    choice: EngineChoice,
+    archive: Option<&Path>,
+) -> Result<Arc<dyn Engine>, CliError> {
     Ok(match daemon(choice).await {
         Ok(daemon) => Arc::new(daemon),
         Err(NoDaemon::Needed(error)) => return Err(error.into()),
-        Err(NoDaemon::Unwanted) => Arc::new(embedded()?),
-        Err(NoDaemon::Missing(error)) => Arc::new(embedded().map_err(|own| first_to_mend(error, own))?),
+        Err(NoDaemon::Unwanted) => Arc::new(embedded(archive)?),
+        Err(NoDaemon::Missing(error)) => {
+            Arc::new(embedded(archive).map_err(|own| first_to_mend(error, own))?)
+        }
     })
 }
 
@@ -147,7 +158,8 @@ pub(super) async fn request(common: &Common, arguments: RunArguments) -> Result<
         false => None,
         true => Some(LockFile::read(&file)?.ok_or_else(|| ConfigError::NoLock { file: file.lock_name() })?),
     };
-    let engine = engine(arguments.engine.engine).await?;
+    let archived = pipeline.archive_images.then(|| archive_dir(common));
+    let engine = engine_for(arguments.engine.engine, archived.as_deref()).await?;
     reap_beside(&engine).await?;
     Ok(Request {
         pipeline,

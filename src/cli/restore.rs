@@ -40,7 +40,7 @@ async fn load(
     arguments: &RestoreArguments,
 ) -> Result<(), CliError> {
     archive.image(&image.id)?;
-    let engine = context::engine(arguments.engine.engine).await?;
+    let engine = context::engine_for(arguments.engine.engine, Some(archive.path())).await?;
     let loaded = load_image(engine.as_ref(), archive, image.id, name).await?;
     match common.format {
         OutputFormat::Json => json(&serde_json::json!({ "image": loaded.id, "name": name })),

@@ -272,6 +272,7 @@ async fn unknown_image(bench: &Bench<'_>) -> Outcome {
     let unknown = ImageId::of("no image has this configuration");
     ensure_missing(bench.engine.create(&ContainerSpec { root: unknown.into(), ..bench.spec() }).await)?;
     ensure_missing(bench.engine.save(&unknown).await)?;
+    ensure_eq(bench.engine.find(&Query::ChunksOf(unknown)).await?, vec![])?;
     ensure_eq(bench.engine.find(&Query::ImageWithId(unknown)).await?, vec![])?;
     ensure_eq(bench.engine.find(&Query::ImageNamed("packhold-conformance:none".to_owned())).await?, vec![])
 }
@@ -474,7 +475,7 @@ async fn commit(bench: &Bench<'_>) -> Outcome {
 fn image_of(found: Vec<Found>) -> Option<ImageInfo> {
     found.into_iter().find_map(|found| match found {
         Found::Image(image) => Some(image),
-        Found::Container { .. } | Found::Snapshot { .. } => None,
+        Found::Container { .. } | Found::Snapshot { .. } | Found::Chunks(_) => None,
     })
 }
 

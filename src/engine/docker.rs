@@ -57,6 +57,7 @@ impl Engine for Docker {
             Query::ImageWithId(id) => self.find_image(&id.to_string()).await,
             Query::ContainersLabelled(label) => self.find_containers(label).await,
             Query::SnapshotsLabelled(label) => self.find_snapshots(label).await,
+            Query::ChunksOf(_) => Ok(Vec::new()),
         }
     }
 
@@ -65,7 +66,9 @@ impl Engine for Docker {
             ImageSource::Registry { reference, architecture } => {
                 return self.pull_as(&reference, architecture, tag).await;
             }
-            ImageSource::Archive(archive) => self.load_archive(archive).await?,
+            ImageSource::Archive(archive) | ImageSource::Chunked { tar: archive, .. } => {
+                self.load_archive(archive).await?
+            }
         };
         self.tag(&loaded, tag).await?;
         Ok(loaded)

@@ -393,6 +393,7 @@ impl Engine for Fake {
         Ok(match query {
             Query::ImageNamed(name) => state.tags.get(name).and_then(image).into_iter().collect(),
             Query::ImageWithId(id) => image(id).into_iter().collect(),
+            Query::ChunksOf(_) => Vec::new(),
             Query::SnapshotsLabelled(label) => state
                 .snapshots
                 .iter()
@@ -423,7 +424,7 @@ impl Engine for Fake {
                 let id = self.lock().registry.get(&known).copied();
                 id.ok_or_else(|| EngineError::Pull { reference, message: "no such image".to_owned() })?
             }
-            ImageSource::Archive(archive) => {
+            ImageSource::Archive(archive) | ImageSource::Chunked { tar: archive, .. } => {
                 let bytes = drain(archive, "load an image archive").await?;
                 self.lock().load(&bytes).map_err(refused("load an image archive"))?
             }

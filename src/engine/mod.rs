@@ -16,6 +16,7 @@ use std::ops::ControlFlow;
 
 use async_trait::async_trait;
 
+pub use crate::chunks::ChunkedImage;
 pub use emulation::{Emulator, emulators};
 pub use types::{
     ByteStream, Capability, Command, CommitSpec, ContainerId, ContainerSpec, EngineError, EngineInfo,
@@ -37,7 +38,7 @@ pub trait Engine: Send + Sync {
     /// Asks the engine who it is. Fails with [`EngineError::Unreachable`] if nothing answers.
     async fn info(&self) -> Result<EngineInfo>;
 
-    /// The images, containers or snapshots that match.
+    /// The images, containers or snapshots that match, or where an image lies.
     async fn find(&self, query: &Query) -> Result<Vec<Found>>;
 
     /// Brings an image into the engine's store, tags it `tag` (`name:tag`) and tells its identity.

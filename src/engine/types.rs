@@ -4,7 +4,7 @@ use std::pin::Pin;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 
-use super::Emulator;
+use super::{ChunkedImage, Emulator};
 use crate::model::{Architecture, Digest};
 use crate::support::Hint;
 
@@ -166,6 +166,9 @@ pub enum Query {
     ContainersLabelled(String),
     /// All snapshots of containers that had this label, whatever its value.
     SnapshotsLabelled(String),
+    /// Where the image with this identity lies in chunks on this machine, so that an archive on the same file system can link to
+    /// them instead of reading all of [`Engine::save`](super::Engine::save). No engine has to keep images so.
+    ChunksOf(ImageId),
 }
 
 /// What was found.
@@ -173,6 +176,8 @@ pub enum Query {
 pub enum Found {
     /// An image.
     Image(ImageInfo),
+    /// Where an image lies in chunks.
+    Chunks(ChunkedImage),
     /// A container.
     Container {
         /// Its id.
@@ -217,6 +222,14 @@ pub enum ImageSource {
     },
     /// A `docker save` archive that holds one image.
     Archive(ByteStream),
+    /// The same of an image whose layers are in chunks on this machine. An engine that keeps chunks may link to them, and
+    /// none has to.
+    Chunked {
+        /// The `docker save` archive.
+        tar: ByteStream,
+        /// Where its layers lie in chunks.
+        chunks: ChunkedImage,
+    },
 }
 
 /// The identity of a snapshot: [`Engine::snapshot`](super::Engine::snapshot). Only the engine that made it knows it.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::streams::{blocking, read};
 use super::{Recorder, StageResult, Workshop, infrastructure};
 use crate::archive::{Archive, ArchiveError, FileRole, RunFile};
+use crate::engine::{Found, Query};
 use crate::model::{Artifact, ArtifactKind, Digest, ImageRecord, ImageRole, RunRecord, TargetName};
 use crate::provenance::{Envelope, RECEIPT, ReceiptKey, SIGNATURES, image_sbom, package_sbom, statement};
 use crate::support::fs::PathContext;
@@ -159,6 +160,15 @@ async fn store_image(shop: &Workshop, recorder: &mut Recorder, image: &ImageReco
         return Ok(());
     }
     recorder.doing(&format!("store the {} image of {}", image.role, image.builder));
+    // What the engine keeps in chunks is not made into a tar and cut again.
+    let found = shop.engine.find(&Query::ChunksOf(image.id)).await.map_err(|e| infrastructure(stage, &e))?;
+    if let Some(Found::Chunks(chunked)) = found.into_iter().next() {
+        let archive = shop.archive.clone();
+        let adopted = blocking(move || archive.adopt(&chunked)).await;
+        if adopted.map_err(|e| infrastructure(stage, &e))?.is_some() {
+            return Ok(());
+        }
+    }
     let stream = shop.engine.save(&image.id).await.map_err(|e| infrastructure(stage, &e))?;
     let archive = shop.archive.clone();
     let stored = tokio::select! {

@@ -147,7 +147,7 @@ async fn find(shop: &Workshop, wanted: Wanted<'_>) -> Result<Places, Box<dyn Inf
         let found = shop.engine.find(&Query::ImageNamed(tag)).await?;
         let image = found.into_iter().find_map(|found| match found {
             Found::Image(image) => Some(image),
-            Found::Container { .. } | Found::Snapshot { .. } => None,
+            Found::Container { .. } | Found::Snapshot { .. } | Found::Chunks(_) => None,
         });
         in_engine = image.filter(|image| locked.is_none_or(|id| id == image.id));
         if in_engine.is_some() || locked.is_none() {
@@ -217,11 +217,18 @@ pub async fn load_image(
     id: Digest,
     tag: &str,
 ) -> Result<ImageInfo, EngineError> {
+    let place = archive.clone();
+    // An archive that cannot tell says so when the image is read.
+    let chunked = crate::stage::streams::blocking(move || place.chunked(&id)).await.ok().flatten();
     let (archive, name) = (archive.clone(), tag.to_owned());
     let tar = written(move |out| {
         archive.export_docker_archive(&id, Some(&name), out).map_err(std::io::Error::other)
     });
-    engine.load(ImageSource::Archive(tar), tag).await
+    let source = match chunked {
+        Some(chunks) => ImageSource::Chunked { tar, chunks },
+        None => ImageSource::Archive(tar),
+    };
+    engine.load(source, tag).await
 }
 
 /// What an image of ours says of where it came from; an image that was pulled says nothing.

@@ -66,6 +66,7 @@ pub fn open(place: &Path) -> Embedded {
         folder: place.join("engine"),
         helper: program(),
         upper: None,
+        archive: None,
         registries: Default::default(),
     };
     Embedded::open(&settings).expect("this test needs root, overlayfs and control groups")

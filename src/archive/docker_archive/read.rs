@@ -1,6 +1,6 @@
 use std::io::Read;
 
-use super::super::chunks::{ChunkWriter, StagedChunks};
+use super::super::chunked::{BlobChunks, StagedChunks};
 use super::super::error::{ArchiveError, Result};
 use super::super::image::{self, Image, ImageConfig};
 use super::super::layer_check;
@@ -13,7 +13,7 @@ use crate::support::image_archive::{self, Contents, Problem};
 pub(in super::super) fn import(
     layout: &Layout,
     workspace: &Workspace,
-    mut chunks: ChunkWriter<'_>,
+    mut chunks: BlobChunks<'_>,
     stream: impl Read,
 ) -> Result<Image> {
     let contents = image_archive::read(stream, |_, mut layer| {

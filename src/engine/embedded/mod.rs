@@ -100,6 +100,9 @@ pub struct Settings {
     /// Where what containers write is kept: a folder on a tmpfs makes installing packages quicker, and then counts as
     /// memory of the container. `None` is the engine's own folder.
     pub upper: Option<PathBuf>,
+    /// The folder of the archive into which images of this engine are to go, whether it is there or not. On the file system of the
+    /// engine's own folder, its images are kept as the archive keeps them, and archived by linking.
+    pub archive: Option<PathBuf>,
     /// How registries are asked for images.
     pub registries: Registries,
 }
@@ -153,8 +156,11 @@ impl Embedded {
         if let Err(error) = sweep(&containers, settings.upper.as_deref()) {
             tracing::warn!(%error, "what dead processes left of containers stays for now");
         }
-        let store =
+        let mut store =
             Store::open(&settings.folder.join("images"))?.with_registries(settings.registries.clone());
+        if let Some(archive) = &settings.archive {
+            store = store.sharing_with(archive);
+        }
         if let Err(error) = store.sweep() {
             tracing::warn!(%error, "what dead processes left of images stays for now");
         }
@@ -309,6 +315,9 @@ impl Engine for Embedded {
         let image = match query.clone() {
             Query::ImageNamed(tag) => detached(move || store.named(&tag)).await?,
             Query::ImageWithId(id) => detached(move || store.with_id(&id)).await?,
+            Query::ChunksOf(id) => {
+                return Ok(self.store.in_chunks(&id).await?.map(Found::Chunks).into_iter().collect());
+            }
             Query::ContainersLabelled(label) => return self.find_containers(&label).await,
             Query::SnapshotsLabelled(label) => return self.find_snapshots(&label).await,
         };
@@ -321,6 +330,7 @@ impl Engine for Embedded {
                 self.store.pull(&reference, architecture, tag).await
             }
             ImageSource::Archive(archive) => self.store.load(archive, tag).await,
+            ImageSource::Chunked { tar, chunks } => self.store.load_chunked(tar, Some(chunks), tag).await,
         }
     }
 

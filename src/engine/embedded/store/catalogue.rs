@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::chunked;
 use super::error::{Result, StoreError};
 use super::feed::Staged;
 use super::image_config::ImageConfig;
@@ -70,6 +71,12 @@ pub(super) fn publish(layout: &Layout, workspace: &Workspace, image: NewImage<'_
             trash.take(&place)?;
         }
         if !place.exists() {
+            for (pack, file) in &layer.packs {
+                let place = layout.pack(pack);
+                if !place.exists() {
+                    fs::rename(file, &place).at("create", &place)?;
+                }
+            }
             fs::rename(&layer.dir, &place).at("create", &place)?;
         }
     }
@@ -175,7 +182,7 @@ pub(super) fn sweep(layout: &Layout) -> Result<()> {
 }
 
 /// Removes leases whose holders are gone, images that have neither tag nor lease, and layers of no image. Images go before their
-/// layers; layers go to the trash at once, and with it.
+/// layers, and these before the packs of which no list tells any more; layers go to the trash at once, and with it.
 fn collect(layout: &Layout, trash: &mut Trash, lock: &StoreLock) -> Result<()> {
     let mut needed = BTreeSet::new();
     for path in files(&layout.tags())? {
@@ -193,6 +200,7 @@ fn collect(layout: &Layout, trash: &mut Trash, lock: &StoreLock) -> Result<()> {
         }
     }
     let mut layers = workspace::held(layout, lock)?;
+    let mut packs = layers.clone();
     for path in files(&layout.images())? {
         let hex = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let id = Digest::from_hex(&hex).ok().filter(|id| needed.contains(id));
@@ -206,8 +214,15 @@ fn collect(layout: &Layout, trash: &mut Trash, lock: &StoreLock) -> Result<()> {
     }
     for path in files(&layout.layers())? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if Digest::from_hex(&name).map_or(true, |digest| !layers.contains(&digest)) {
-            trash.take(&path)?;
+        match Digest::from_hex(&name).is_ok_and(|digest| layers.contains(&digest)) {
+            true => packs.extend(chunked::packs_of(&path)),
+            false => trash.take(&path)?,
+        }
+    }
+    for path in files(&layout.packs())? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if Digest::from_hex(&name).map_or(true, |digest| !packs.contains(&digest)) {
+            fs::remove_file(&path).at("remove", &path)?;
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Lease;
 use super::catalogue::{self, NewImage};
+use super::chunked::Chunking;
 use super::error::{Result, StoreError};
 use super::feed::{Feed, Staged};
 use super::layer_tar;
@@ -20,7 +21,9 @@ pub(super) fn commit(
     spec: &CommitSpec,
     cancelled: &CancellationToken,
 ) -> Result<ImageInfo> {
-    let layers: Vec<Staged> = uppers.iter().map(|upper| layer_of(workspace, upper)).collect::<Result<_>>()?;
+    let chunking = Chunking::new(layout, workspace);
+    let layers: Vec<Staged> =
+        uppers.iter().map(|upper| layer_of(workspace, &chunking, upper)).collect::<Result<_>>()?;
     // Whoever has let go of it may have let the container go on while it was read.
     if cancelled.is_cancelled() {
         return Err(StoreError::Cancelled);
@@ -30,8 +33,8 @@ pub(super) fn commit(
     catalogue::publish(layout, workspace, image)
 }
 
-fn layer_of(workspace: &Workspace, upper: &Path) -> Result<Staged> {
-    let mut feed = Feed::new(&workspace.new_path())?;
+fn layer_of(workspace: &Workspace, chunking: &Chunking<'_>, upper: &Path) -> Result<Staged> {
+    let mut feed = Feed::new(&workspace.new_path(), chunking.writer()?)?;
     let written = layer_tar::write(upper, &mut feed);
     let fed = feed.end();
     match (fed.wait(), written) {

@@ -11,11 +11,22 @@ pub(super) type StoreLock = FileLock;
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     dir: PathBuf,
+    shared: bool,
 }
 
 impl Layout {
     pub(super) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+        Self { dir: dir.to_owned(), shared: false }
+    }
+
+    /// The same store, in which layers that come are kept in chunks beside their trees.
+    pub(super) fn shared(self) -> Self {
+        Self { shared: true, ..self }
+    }
+
+    /// Whether layers that come are kept in chunks beside their trees.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -66,6 +77,15 @@ impl Layout {
         self.dir.join("layers/sha256")
     }
 
+    /// Where the chunks of layers lie.
+    pub(super) fn packs(&self) -> PathBuf {
+        self.dir.join("packs/sha256")
+    }
+
+    pub(super) fn pack(&self, pack: &Digest) -> PathBuf {
+        self.packs().join(pack.hex())
+    }
+
     /// The folder of the layer whose uncompressed tar has this digest.
     pub(super) fn layer(&self, diff_id: &Digest) -> PathBuf {
         self.layers().join(diff_id.hex())
@@ -78,6 +98,8 @@ pub(super) const TREE: &str = "tree";
 pub(super) const RECIPE: &str = "recipe";
 /// What its tar had twice under one name: see [`unpack`](super::unpack).
 pub(super) const EXTRA: &str = "extra";
+/// Where the chunks of its tar lie, if it is kept in chunks too: see [`chunked`](super::chunked).
+pub(super) const CHUNKS: &str = "chunks";
 /// Bytes of its tar, as a decimal number.
 pub(super) const SIZE: &str = "size";
 /// In which boot of the machine it was unpacked; not there once it is known to be on the disk: see [`written`](super::written).

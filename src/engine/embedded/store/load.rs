@@ -4,6 +4,7 @@ use std::io::Read;
 use serde::Deserialize;
 
 use super::catalogue::{self, NewImage};
+use super::chunked::{self, Chunking};
 use super::error::{Result, StoreError};
 use super::feed::{Fed, Feed, Staged};
 use super::image_config::ImageConfig;
@@ -11,6 +12,7 @@ use super::layout::{Layout, StoreLock};
 use super::platform;
 use super::workspace::Workspace;
 use super::written;
+use crate::chunks::ChunkedImage;
 use crate::engine::ImageInfo;
 use crate::model::Digest;
 use crate::support::image_archive::{self, Contents, MANIFEST, Problem};
@@ -29,15 +31,21 @@ enum Loaded {
     There(Digest),
 }
 
-/// Reads an image archive in one pass and publishes its image under `tag`.
+/// Reads an image archive in one pass and publishes its image under `tag`. Layers that are in chunks where the archive comes from
+/// are not cut again.
 pub(super) fn load(
     layout: &Layout,
     workspace: &Workspace,
     stream: impl Read,
+    chunked: Option<&ChunkedImage>,
     tag: &str,
 ) -> Result<ImageInfo> {
     let mut fed: VecDeque<Fed> = VecDeque::new();
     let mut staged: Vec<Staged> = Vec::new();
+    let chunking = Chunking::new(layout, workspace);
+    let has_chunks = |digest: Option<Digest>| {
+        digest.is_some_and(|digest| chunked.is_some_and(|chunked| chunked.lists.contains_key(&digest)))
+    };
     let contents = image_archive::read(stream, |name, content| {
         if let Some(digest) = named(name)
             && hold(layout, workspace, &digest)?
@@ -49,7 +57,8 @@ pub(super) fn load(
                 staged.push(first.wait()?);
             }
         }
-        fed.push_back(Feed::new(&workspace.new_path())?.take_all(content)?);
+        let chunks = if has_chunks(named(name)) { None } else { chunking.writer()? };
+        fed.push_back(Feed::new(&workspace.new_path(), chunks)?.take_all(content)?);
         Ok::<_, StoreError>(Loaded::Unpacked(staged.len() + fed.len() - 1))
     });
     let contents = contents?;
@@ -80,6 +89,11 @@ pub(super) fn load(
         }
     }
     staged.retain(|layer| parsed.layers.contains(&layer.digest));
+    if let Some(chunked) = chunked.filter(|_| layout.is_shared()) {
+        for layer in &mut staged {
+            chunked::link(workspace, layer, chunked);
+        }
+    }
     catalogue::publish(
         layout,
         workspace,

@@ -10,6 +10,8 @@
 //! layers/sha256/HEX/extra   the content of files that the tar holds twice, where there are such
 //! layers/sha256/HEX/size    bytes of the tar
 //! layers/sha256/HEX/boot    in which boot of the machine it was unpacked: see `written`
+//! layers/sha256/HEX/chunks  where the chunks of the tar lie, if the store shares its layers with an archive: see `chunked`
+//! packs/sha256/HEX          compressed chunks of layers; HEX is the digest of the file, which archives may link to
 //! leases/DIGEST.json        an image and the folder of who uses it; void when the folder is gone
 //! tmp/w-*                   what is not complete: see `workspace`
 //! tmp/gone-*                layers that nobody needs, until they are removed: see `trash`
@@ -22,6 +24,7 @@
 //! The folder is root's alone (mode 0700): its trees hold set-id programs of strangers.
 
 mod catalogue;
+mod chunked;
 mod commit;
 mod error;
 mod feed;
@@ -43,7 +46,7 @@ mod written;
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -58,6 +61,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 pub use image_config::ImageConfig;
 pub use registries::{CredentialsOf, Mirror, Registries};
 
+use crate::chunks::ChunkedImage;
 use crate::engine::{ByteStream, CommitSpec, ImageId, ImageInfo, Result};
 use crate::model::Architecture;
 use crate::support::fs::PathContext;
@@ -99,7 +103,14 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self> {
         let layout = Layout::new(dir);
         let make = || -> error::Result<()> {
-            for path in [layout.tmp(), layout.images(), layout.tags(), layout.leases(), layout.layers()] {
+            for path in [
+                layout.tmp(),
+                layout.images(),
+                layout.tags(),
+                layout.leases(),
+                layout.layers(),
+                layout.packs(),
+            ] {
                 DirBuilder::new().recursive(true).mode(0o700).create(&path).at("create", &path)?;
             }
             fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).at("change", dir)?;
@@ -113,6 +124,17 @@ impl Store {
     /// The same store, which pulls as `registries` say.
     pub fn with_registries(self, registries: Registries) -> Self {
         Self { registries: Arc::new(registries), ..self }
+    }
+
+    /// The same store, which keeps layers that come in chunks as well, if a file in it can have a second name in `archive`, a folder
+    /// that need not be there yet: if both are on one file system.
+    pub fn sharing_with(self, archive: &Path) -> Self {
+        let device = |path: &Path| Some(fs::metadata(path).ok()?.dev());
+        let there = archive.ancestors().find_map(device);
+        match there.is_some() && there == device(self.layout.dir()) {
+            true => Self { layout: self.layout.shared(), ..self },
+            false => self,
+        }
     }
 
     /// Pulls an image (`name[:tag][@digest]`) for an architecture, without one for this machine's, and tags it `tag`. Layers that the store has do not
@@ -130,6 +152,16 @@ impl Store {
     /// Takes the image of an archive in, of `docker save` or of an OCI image layout, and tags it `tag` (`name:tag`). Nothing is
     /// seen of it before all of it has proved sound. An archive need not hold layers that the store has.
     pub async fn load(&self, archive: ByteStream, tag: &str) -> Result<ImageInfo> {
+        self.load_chunked(archive, None, tag).await
+    }
+
+    /// As [`Store::load`], of an image whose layers somebody has in chunks: the store links to them, if it keeps such.
+    pub async fn load_chunked(
+        &self,
+        archive: ByteStream,
+        chunked: Option<ChunkedImage>,
+        tag: &str,
+    ) -> Result<ImageInfo> {
         let name = tag.to_owned();
         // When this future is dropped, what is read ends, and the work with it.
         let cancelled = CancellationToken::new();
@@ -139,7 +171,7 @@ impl Store {
         self.blocking(format!("load the image {tag}"), move |layout| {
             let workspace = Workspace::new(layout)?;
             let stream = ReadAhead::new(stream).map_err(StoreError::Input)?;
-            load::load(layout, &workspace, stream, &name)
+            load::load(layout, &workspace, stream, chunked.as_ref(), &name)
         })
         .await
     }
@@ -175,6 +207,12 @@ impl Store {
         let blocks =
             futures_util::stream::unfold(blocks, |mut blocks| async { Some((blocks.recv().await?, blocks)) });
         Ok(Box::pin(StreamReader::new(Box::pin(blocks))))
+    }
+
+    /// The image as it is kept in chunks, for an archive to link to. It stays while the answer lives. `None` if none of its layers is kept so.
+    pub async fn in_chunks(&self, id: &ImageId) -> Result<Option<ChunkedImage>> {
+        let (action, id) = (format!("find the chunks of the image {id}"), *id);
+        self.blocking(action, move |layout| chunked::image(layout, &id)).await
     }
 
     /// The image with this tag, which may be an identity.

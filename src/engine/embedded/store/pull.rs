@@ -17,6 +17,7 @@ use oci_client::{Client, Reference};
 use tokio::sync::mpsc;
 
 use super::catalogue::{self, NewImage};
+use super::chunked::Chunking;
 use super::error::StoreError;
 use super::feed::{Feed, Staged};
 use super::image_config::ImageConfig;
@@ -146,7 +147,7 @@ async fn pull_from(
             if blocking(move || hold(&place, &holder, &diff_id)).await? {
                 return Ok(None);
             }
-            registry.layer(&workspace, &layer, diff_id).await.map(Some)
+            registry.layer(&layout, &workspace, &layer, diff_id).await.map(Some)
         }
     });
     let fetched: Vec<Option<Staged>> = fetched.buffer_unordered(AT_ONCE).try_collect().await?;
@@ -253,14 +254,17 @@ impl Registry {
     /// Fetches a layer and unpacks it on the way.
     async fn layer(
         &self,
+        layout: &Layout,
         workspace: &Arc<Workspace>,
         layer: &Descriptor,
         diff_id: Digest,
     ) -> Result<Staged, Failed> {
         let (out, pieces) = mpsc::channel(WAITING);
-        let (workspace, digest, size) = (workspace.clone(), layer.digest, layer.size);
+        let (layout, workspace) = (layout.clone(), workspace.clone());
+        let (digest, size) = (layer.digest, layer.size);
         let unpacked = blocking(move || {
-            let feed = Feed::new(&workspace.new_path())?;
+            let chunks = Chunking::new(&layout, &workspace).writer()?;
+            let feed = Feed::new(&workspace.new_path(), chunks)?;
             let input = Pieces { pieces, piece: Bytes::new(), hasher: Hasher::new(), most: size };
             unpack(input, feed, digest, diff_id)
         });

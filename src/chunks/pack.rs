@@ -18,19 +18,19 @@ const FOOT: usize = 8 + 4 + TRAILER.len();
 
 /// A chunk in a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PackedChunk {
+pub(crate) struct PackedChunk {
     /// The digest of its bytes.
-    pub(super) digest: Digest,
+    pub(crate) digest: Digest,
     /// Where its frame begins, bytes.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// Bytes of its frame.
-    pub(super) length: u32,
+    pub(crate) length: u32,
     /// Bytes of the chunk.
-    pub(super) size: u32,
+    pub(crate) size: u32,
 }
 
 /// The table at the end of a pack: what the frames before it hold.
-pub(super) fn table(chunks: &[PackedChunk]) -> io::Result<Vec<u8>> {
+pub(crate) fn table(chunks: &[PackedChunk]) -> io::Result<Vec<u8>> {
     let too_many = |_| io::Error::other("a pack has too many chunks");
     let mut rows = Vec::with_capacity(chunks.len() * ROW + FOOT);
     for chunk in chunks {
@@ -57,7 +57,7 @@ fn check(rows: &[u8]) -> [u8; 8] {
 }
 
 /// Reads the table of a pack; `None` if it is no sound pack: of what it might hold nothing is used then.
-pub(super) fn read_table(pack: &mut File) -> io::Result<Option<Vec<PackedChunk>>> {
+pub(crate) fn read_table(pack: &mut File) -> io::Result<Option<Vec<PackedChunk>>> {
     let length = pack.metadata()?.len();
     let mut foot = [0; FOOT];
     if length < FOOT as u64 {

@@ -1,11 +1,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io;
+use std::path::Path;
 
-use super::super::error::{ArchiveError, Result};
-use super::super::layout::Layout;
 use crate::model::Digest;
-use crate::support::fs::{PathContext, open_regular};
+use crate::support::fs::{FsError, PathContext, open_regular};
 
 /// The first line of a list.
 const MAGIC: &str = "packhold chunks 1";
@@ -18,50 +17,59 @@ const MAX_LIST: u64 = 256 << 20;
 
 /// Where the bytes of a blob lie that is kept in chunks. Its form is that of `FORMAT.md`, "Chunk list".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct ChunkList {
+pub(crate) struct ChunkList {
     /// Bytes of the blob.
-    pub(in super::super) size: u64,
+    pub(crate) size: u64,
     /// Where they lie, in their order.
-    pub(in super::super) extents: Vec<Extent>,
+    pub(crate) extents: Vec<Extent>,
 }
 
 /// Zstandard frames that lie beside each other in a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Extent {
+pub(crate) struct Extent {
     /// The pack, a blob.
-    pub(in super::super) pack: Digest,
+    pub(crate) pack: Digest,
     /// Where they begin in it, bytes.
-    pub(in super::super) offset: u64,
+    pub(crate) offset: u64,
     /// Bytes that they have there.
-    pub(in super::super) length: u64,
+    pub(crate) length: u64,
     /// Bytes that they become.
-    pub(in super::super) size: u64,
+    pub(crate) size: u64,
+}
+
+/// Why a list cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListError {
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// It does not say what a list says.
+    #[error("{0}")]
+    Damaged(String),
 }
 
 impl ChunkList {
-    /// The list of a blob; `None` if it has none.
-    pub(in super::super) fn read(layout: &Layout, digest: &Digest) -> Result<Option<Self>> {
-        let path = layout.chunk_list(digest);
-        let text = match open_regular(&path) {
+    /// The list in a file; `None` if there is none.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, ListError> {
+        let text = match open_regular(path) {
             Ok(file) => {
                 let mut text = String::new();
                 let limited = io::Read::take(file, MAX_LIST);
                 match io::Read::read_to_string(&mut { limited }, &mut text) {
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                        return Err(damaged(digest, "it is no text".to_owned()));
+                        return Err(ListError::Damaged("it is no text".to_owned()));
                     }
-                    read => read.at("read", &path)?,
+                    read => read.at("read", path)?,
                 };
                 text
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).at("read", &path)?,
+            Err(error) => return Err(error).at("read", path)?,
         };
-        Self::parse(&text).map(Some).map_err(|reason| damaged(digest, reason))
+        Self::parse(&text).map(Some).map_err(ListError::Damaged)
     }
 
     /// Adds what follows. Extents that touch each other become one.
-    pub(super) fn push(&mut self, extent: Extent) {
+    pub(crate) fn push(&mut self, extent: Extent) {
         self.size += extent.size;
         match self.extents.last_mut() {
             Some(last) if last.pack == extent.pack && last.offset + last.length == extent.offset => {
@@ -73,11 +81,11 @@ impl ChunkList {
     }
 
     /// The packs in which the bytes lie.
-    pub(in super::super) fn packs(&self) -> BTreeSet<Digest> {
+    pub(crate) fn packs(&self) -> BTreeSet<Digest> {
         self.extents.iter().map(|extent| extent.pack).collect()
     }
 
-    pub(in super::super) fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut text = format!("{MAGIC}\nsize {}\n", self.size);
         for Extent { pack, offset, length, size } in &self.extents {
             // Writing to a string cannot fail.
@@ -89,7 +97,7 @@ impl ChunkList {
     }
 
     /// Reads a list that anyone may have written.
-    pub(in super::super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let whole = || {
             let (lines, end) = text.strip_suffix('\n')?.rsplit_once(END)?;
             (Digest::from_hex(end).ok()? == Digest::of(lines)).then_some(lines)
@@ -121,10 +129,6 @@ fn extent(line: &str) -> Option<Extent> {
     let (offset, length, size) = (number()?, number()?, number()?);
     offset.checked_add(length)?;
     words.next().is_none().then_some(Extent { pack, offset, length, size })
-}
-
-fn damaged(digest: &Digest, reason: String) -> ArchiveError {
-    ArchiveError::Damaged { what: format!("the chunk list of {digest}"), reason }
 }
 
 #[cfg(test)]

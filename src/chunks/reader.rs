@@ -1,7 +1,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Take};
+use std::path::{Path, PathBuf};
 
-use super::super::layout::Layout;
 use super::list::{ChunkList, Extent};
 use crate::model::Digest;
 use crate::support::fs::open_regular;
@@ -14,8 +14,8 @@ const BLOCK: usize = 2 << 20;
 const MAX_WINDOW: u32 = 27;
 
 /// Puts a blob's bytes together again. They are not checked: whoever reads them checks the blob's digest.
-pub(in super::super) struct ChunkReader {
-    layout: Layout,
+pub(crate) struct ChunkReader {
+    packs: PathBuf,
     extents: std::vec::IntoIter<Extent>,
     pack: Option<(Digest, File)>,
     current: Option<Current>,
@@ -27,15 +27,16 @@ struct Current {
 }
 
 impl ChunkReader {
-    pub(in super::super) fn new(layout: &Layout, list: ChunkList) -> Self {
-        Self { layout: layout.clone(), extents: list.extents.into_iter(), pack: None, current: None }
+    /// A reader of packs below `folder`, which are named by the digits of their digests.
+    pub(crate) fn new(folder: &Path, list: ChunkList) -> Self {
+        Self { packs: folder.to_owned(), extents: list.extents.into_iter(), pack: None, current: None }
     }
 
     fn open(&mut self, extent: &Extent) -> io::Result<Current> {
         let mut file = match &self.pack {
             Some((pack, file)) if *pack == extent.pack => file.try_clone()?,
             _ => {
-                let path = self.layout.blob(&extent.pack);
+                let path = self.packs.join(extent.pack.hex());
                 let file = open_regular(&path).map_err(|error| {
                     io::Error::new(error.kind(), format!("its pack {}: {error}", extent.pack))
                 })?;

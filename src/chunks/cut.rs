@@ -3,7 +3,7 @@ use fastcdc::v2020::FastCDC;
 
 /// Bytes of a chunk: at least, on average, at most. Smaller ones are found again more often and compress worse.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Cut {
+pub(crate) struct Cut {
     pub(super) least: usize,
     pub(super) average: usize,
     pub(super) most: usize,
@@ -20,7 +20,7 @@ pub(super) struct Cutter<I> {
     ended: bool,
 }
 
-impl<I: Iterator<Item = Vec<u8>>> Cutter<I> {
+impl<I: Iterator<Item: AsRef<[u8]>>> Cutter<I> {
     pub(super) fn new(blocks: I, cut: Cut) -> Self {
         Self { blocks, cut, buffer: BytesMut::new(), ended: false }
     }
@@ -31,11 +31,12 @@ impl<I: Iterator<Item = Vec<u8>>> Cutter<I> {
         while self.buffer.len() < enough && !self.ended {
             match self.blocks.next() {
                 Some(block) => {
+                    let block = block.as_ref();
                     if self.buffer.capacity() < self.buffer.len() + block.len() {
                         // The last block may go beyond what is enough.
                         self.buffer.reserve(enough + block.len() - self.buffer.len());
                     }
-                    self.buffer.extend_from_slice(&block);
+                    self.buffer.extend_from_slice(block);
                 }
                 None => self.ended = true,
             }
@@ -43,7 +44,7 @@ impl<I: Iterator<Item = Vec<u8>>> Cutter<I> {
     }
 }
 
-impl<I: Iterator<Item = Vec<u8>>> Iterator for Cutter<I> {
+impl<I: Iterator<Item: AsRef<[u8]>>> Iterator for Cutter<I> {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
