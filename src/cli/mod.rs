@@ -10,6 +10,7 @@ mod context;
 mod doctor;
 mod error;
 mod inside;
+mod key;
 mod leftovers;
 mod list;
 mod log;
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Arguments, Command};
+use args::{Arguments, Command, KeyCommand};
 use error::CliError;
 
 use crate::engine::embedded;
@@ -82,6 +83,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
         Command::Verify(command) => verify::verify(common, command).await,
         Command::Log(command) => log::log(common, &command),
         Command::Archive(command) => archive::archive(common, command).await,
+        Command::Key(KeyCommand::Check(command)) => key::check(common, &command),
         Command::Doctor(command) => doctor::doctor(common, command).await,
         Command::Clean(command) => clean::clean(common, command).await,
         Command::Unshare { command } => Err(inside::unshare(&command)),
