@@ -14,6 +14,7 @@ mod key;
 mod leftovers;
 mod list;
 mod log;
+mod logging;
 mod output;
 mod plan;
 mod receipt;
@@ -49,9 +50,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_env("PACKHOLD_LOG").unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    logging::begin();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -26,7 +26,8 @@
 //! Passphrases come from a file descriptor, never from arguments or the environment. Key files must belong to the user and
 //! be readable by nobody else. While a key of a file is open the process makes no core dump and cannot be traced by other processes of
 //! the user (`PR_SET_DUMPABLE`, prctl(2)). Secret numbers and passphrases are overwritten when they are dropped; of a key
-//! file without a passphrase, the parser's own buffers are not.
+//! file without a passphrase, the parser's own buffers are not. The OpenPGP library logs secret numbers at the level `debug` (crate `log`, target `pgp`):
+//! the command line drops all that it logs, and so must any other program with a logger.
 
 mod certificate;
 mod clear_text;
