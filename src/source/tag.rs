@@ -25,14 +25,15 @@ impl Repository {
     /// or signed under another name is an error: whoever can write references could else give an old signature to a new release.
     pub fn signed_tag(&self, name: &str, commit: &Commit) -> Result<SignedTag> {
         let fail = |reason| SourceError::NotSigned { tag: name.to_owned(), reason };
-        let error = SourceError::git("read the tags of", &self.location());
+        let location = self.location();
+        let error = SourceError::git("read the tags of", &location);
         let reference = match self.git.find_reference(&format!("refs/tags/{name}")) {
             Ok(reference) => reference,
             Err(found) if found.code() == git2::ErrorCode::NotFound => return Err(fail("there is none")),
             Err(found) => return Err(error(found)),
         };
         let id = reference.target().ok_or_else(|| fail("it is a reference to another one"))?;
-        let odb = self.git.odb().map_err(SourceError::git("read the tags of", &self.location()))?;
+        let odb = self.git.odb().map_err(SourceError::git("read the tags of", &location))?;
         let object = odb.read(id).map_err(|source| self.object_error(&id.to_string(), source))?;
         if object.kind() != ObjectType::Tag {
             return Err(fail("it is a lightweight tag, which nobody can sign"));

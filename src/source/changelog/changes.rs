@@ -1,8 +1,8 @@
 use git2::Sort;
 
+use crate::source::Result;
 use crate::source::repository::{Commit, Repository};
 use crate::source::version::describe;
-use crate::source::{Result, SourceError};
 use crate::support::terminal_text::neutralise;
 
 /// No entry tells of more commits.
