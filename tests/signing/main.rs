@@ -6,6 +6,7 @@ mod keys;
 mod readers;
 mod rpm;
 mod secrets;
+mod tags;
 
 use packhold::sign::{KeySource, Keys, Options, Passphrase, Result};
 
