@@ -86,7 +86,7 @@ fn versions_of_rpms_are_in_the_order_of_rpm() {
     all.extend(values(&version, 1000).into_iter().map(|(a, b)| (format!("a{a}"), format!("1{b}"))));
     let mut script = String::new();
     for (a, b) in &all {
-        let _ = write!(script, "print(rpm.vercmp('{a}','{b}')) ");
+        let _ = write!(script, "print(rpm.vercmp('{a}','{b}')..'\\n') ");
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("script.lua");

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use packhold::sign::{Certificate, KeySource, Keys, Options, SignError, Signer, verify_detached};
+use packhold::sign::{Certificate, KeySource, Keys, Options, Passphrase, SignError, Signer, verify_detached};
 use packhold::support::Hint;
 
 use crate::gpg::{Gpg, dearmored, gpgv, run};
@@ -16,7 +16,7 @@ fn a_locked_key_needs_its_passphrase_before_anything_is_signed() {
     let gpg = Gpg::new();
     let fingerprint = gpg.key("locked", "ed25519", "sign", "never", "correct horse");
     let source = [KeySource::File(gpg.secret(&fingerprint, "correct horse"))];
-    let open = |passphrase| Keys::open(&source, passphrase, Options::default());
+    let open = |passphrase: Option<&Passphrase>| Keys::open(&source, passphrase, Options::default());
     let error = open(None).unwrap_err();
     assert!(error.to_string().contains("no passphrase is given"), "{error}");
     assert!(error.hint().contains("--passphrase-fd"));
