@@ -79,7 +79,7 @@ pub enum GuardError {
         /// The version that is in its way.
         other: String,
         /// Where that is.
-        place: Place,
+        place: Box<Place>,
         /// True when the versions are equal and the bytes are not.
         same: bool,
     },
@@ -151,7 +151,7 @@ pub fn check(new: &Candidate, known: &[Known], allowed: &BTreeSet<String>) -> Re
             architecture: new.architecture.clone(),
             format: new.format,
             other: known.package.version.clone(),
-            place: known.place.clone(),
+            place: Box::new(known.place.clone()),
             same: order.is_eq(),
         }),
     }
