@@ -36,13 +36,14 @@
 //! | compare | two packages of one name, member by member ([`compare`](mod@compare)) |
 //! | engine | what runs containers ([`engine::Engine`]) |
 //! | receipt | what a run made of what, signed: in-toto and SLSA ([`provenance`]) |
+//! | certificate | the public part of an OpenPGP key: what users import ([`sign::Certificate`]) |
 //! | remote | a registry, a bucket or another archive to which runs are pushed and from which they are pulled ([`remote`]) |
 //! | sandbox | one container as a scope, removed whatever happens ([`sandbox`]) |
 //!
 //! # Layers
 //!
 //! A module imports only from layers below its own; `tests/architecture.rs` fails on an upward import. Only
-//! `engine/docker` names bollard, only `engine/embedded` libcontainer and the crates for namespaces and filters, only [`mod@archive`] names oci-spec and rusqlite, only [`cli`] prints, reads the environment and exits.
+//! `engine/docker` names bollard, only `engine/embedded` libcontainer and the crates for namespaces and filters, only [`mod@archive`] names oci-spec and rusqlite, only [`sign`] pgp, only [`cli`] prints, reads the environment and exits.
 //!
 //! ```text
 //! main.rs            parse, call, exit code
@@ -59,6 +60,8 @@
 //! 3 compare/         two packages, member by member (pure)
 //! 3 config/          pipelines and builders: parse, check, errors with file:line and a hint
 //! 3 report/          pure functions from the run record to text
+//! 3 sign/            OpenPGP: keys, signatures over repositories and packages, checks of those of others
+//! 3 versions/        whether one version is an upgrade of another, by dpkg's and rpm's orders (pure)
 //! 2 chunks/          blobs in pieces: cut, compressed, packed, listed; below archive and engine
 //! 1 registry/        speaking with OCI registries: credentials, trust, errors
 //! 1 model/           ids, digests, target, artifact, outcome, run record, event
@@ -89,6 +92,8 @@ pub mod remote;
 pub mod report;
 pub mod run;
 pub mod sandbox;
+pub mod sign;
 pub mod source;
 pub mod stage;
 pub mod support;
+pub mod versions;

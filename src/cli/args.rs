@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::{ImageRole, Scenario, TargetName};
+use crate::sign::KeySource;
 
 /// Turns a git commit into deb and rpm packages: builds them in disposable containers, proves that they install, and
 /// archives images and artifacts so that they can be had again a year later.
@@ -52,6 +53,9 @@ pub(super) enum Command {
     /// List, show, check and restore what is archived
     #[command(subcommand)]
     Archive(ArchiveCommand),
+    /// Look at keys that sign packages and repositories
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Check engine, disk, tools, mirror and name resolution
     Doctor(EngineArguments),
     /// Remove what killed runs left: containers and temporary folders
@@ -68,6 +72,22 @@ pub(super) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Open keys, sign something with them, and print fingerprint, user id and expiry
+    Check(KeyArguments),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct KeyArguments {
+    /// A file with an OpenPGP secret key that only its owner can read, or gpg:FINGERPRINT for a key of gpg; two while keys are rotated
+    #[arg(required = true, value_name = "KEY")]
+    pub keys: Vec<KeySource>,
+    /// Read the passphrase of the key files from this open file descriptor: `--passphrase-fd 3 3<FILE`
+    #[arg(long, value_name = "N")]
+    pub passphrase_fd: Option<u32>,
 }
 
 #[derive(Args, Debug)]

@@ -6,6 +6,7 @@ use crate::engine::EngineError;
 use crate::provenance::EnvelopeError;
 use crate::remote::RemoteError;
 use crate::run::{RunError, exit_code_of};
+use crate::sign::SignError;
 use crate::support::Hint;
 use crate::support::fs::FsError;
 
@@ -18,6 +19,8 @@ pub(super) enum CliError {
     Receipt(#[from] EnvelopeError),
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    #[error(transparent)]
+    Sign(#[from] SignError),
     #[error("{message}")]
     Usage { message: String, hint: String },
 }
@@ -30,6 +33,7 @@ impl CliError {
             | Self::Usage { .. } => 2,
             Self::Remote(RemoteError::Archive(error)) => exit_code_of(error),
             Self::Remote(_) => 3,
+            Self::Sign(error) => error.exit_code(),
             Self::Receipt(
                 EnvelopeError::Fs(_) | EnvelopeError::Exposed { .. } | EnvelopeError::BadKey { .. },
             ) => 2,
@@ -62,6 +66,7 @@ impl Hint for CliError {
             Self::Run(error) => error.hint(),
             Self::Remote(error) => error.hint(),
             Self::Receipt(error) => error.hint(),
+            Self::Sign(error) => error.hint(),
             Self::Usage { hint, .. } => hint.clone(),
         }
     }

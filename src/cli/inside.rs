@@ -55,7 +55,11 @@ fn engine_of(command: &Command) -> Option<EngineChoice> {
         Command::Archive(ArchiveCommand::Restore(arguments)) if arguments.image.is_some() => {
             &arguments.engine
         }
-        Command::Archive(_) | Command::Log(_) | Command::Unshare { .. } | Command::Completions { .. } => {
+        Command::Archive(_)
+        | Command::Key(_)
+        | Command::Log(_)
+        | Command::Unshare { .. }
+        | Command::Completions { .. } => {
             return None;
         }
     };

@@ -10,9 +10,11 @@ mod context;
 mod doctor;
 mod error;
 mod inside;
+mod key;
 mod leftovers;
 mod list;
 mod log;
+mod logging;
 mod output;
 mod plan;
 mod receipt;
@@ -28,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Arguments, Command};
+use args::{Arguments, Command, KeyCommand};
 use error::CliError;
 
 use crate::engine::embedded;
@@ -48,9 +50,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_env("PACKHOLD_LOG").unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    logging::begin();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -82,6 +82,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
         Command::Verify(command) => verify::verify(common, command).await,
         Command::Log(command) => log::log(common, &command),
         Command::Archive(command) => archive::archive(common, command).await,
+        Command::Key(KeyCommand::Check(command)) => key::check(common, &command),
         Command::Doctor(command) => doctor::doctor(common, command).await,
         Command::Clean(command) => clean::clean(common, command).await,
         Command::Unshare { command } => Err(inside::unshare(&command)),

@@ -107,6 +107,22 @@ pub enum SourceError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A release is to come from a signed tag, and this is none.
+    #[error("the tag `{tag}` is not signed: {reason}")]
+    NotSigned {
+        /// The tag.
+        tag: String,
+        /// What it is instead.
+        reason: &'static str,
+    },
+    /// The line of a changelog has a placeholder that there is not.
+    #[error("the changelog's line `{template}` has {reason}")]
+    BadTemplate {
+        /// The line.
+        template: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The commit does not have the file that should name the version.
     #[error("commit {commit} has no file `{path}` to take the version from")]
     NoVersionFile {
@@ -227,6 +243,10 @@ impl Hint for SourceError {
             Self::BadTag { .. } => {
                 "tag releases like v1.2.3 or v1.2.3-rc1, choose another tag prefix, or take the version from a file"
                     .into()
+            }
+            Self::NotSigned { .. } => "sign it: git tag --sign v1.2.3".into(),
+            Self::BadTemplate { .. } => {
+                "use {subject}, {author}, {email}, {commit} and {date}; {{ and }} are braces".into()
             }
             Self::NoVersionFile { .. } => "commit the file, or take the version from tags".into(),
             Self::BadVersionFile { .. } => {

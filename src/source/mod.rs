@@ -8,12 +8,14 @@
 //! What a source tree is, byte for byte, is described at [`Repository::export`]; how a version follows from a commit,
 //! at [`version`].
 
+pub mod changelog;
 mod error;
 mod export;
 mod fetch;
 mod location;
 mod repository;
 mod submodule;
+mod tag;
 mod tarball;
 #[cfg(test)]
 mod testing;
@@ -24,6 +26,7 @@ pub use error::{SourceError, UnknownRevision};
 pub use export::ExportedTree;
 pub use location::Location;
 pub use repository::{Commit, Repository};
+pub use tag::SignedTag;
 pub use tree::{TreeEntry, TreeEntryKind};
 pub use version::VersionSource;
 

@@ -61,6 +61,31 @@ pub(super) fn version(repository: &Repository, commit: &Commit, prefix: &str) ->
     Ok(PackageVersion { describe, deb: spelling.deb, rpm: spelling.rpm, release: false, deb_full: None })
 }
 
+/// The last release before `commit`: the highest version tag in its history, below its own if it is a release itself. A final release
+/// follows the last final one: its pre-releases are part of it.
+pub(in crate::source) fn previous(
+    repository: &Repository,
+    commit: &Commit,
+    prefix: &str,
+) -> Result<Option<(String, Oid)>> {
+    let head = repository.lookup(commit)?.id();
+    let tags = version_tags(repository, prefix)?;
+    if repository.git.is_shallow() {
+        return Err(SourceError::Shallow { repository: repository.location() });
+    }
+    let own = tags.get(&head).and_then(|tags| highest(tags)).map(|(_, version)| version);
+    let history = History::of(repository, head, &tags)?;
+    let found = history.tagged.iter().filter(|tagged| **tagged != head);
+    let found = found.flat_map(|tagged| tags.get(tagged).into_iter().flatten().map(move |tag| (tagged, tag)));
+    let found = found.filter_map(|(tagged, tag)| Some((tagged, &tag.name, tag.version.as_ref().ok()?)));
+    let before = found.filter(|(_, _, version)| match own {
+        Some(own) => *version < own && (own.is_pre_release() || !version.is_pre_release()),
+        None => true,
+    });
+    let best = before.max_by(|a, b| a.2.cmp(b.2).then_with(|| b.1.cmp(a.1)));
+    Ok(best.map(|(tagged, name, _)| (name.clone(), *tagged)))
+}
+
 /// The tags with `prefix` and a digit, by the commit they stand on. Lightweight tags count as annotated ones do.
 fn version_tags(repository: &Repository, prefix: &str) -> Result<HashMap<Oid, Vec<VersionTag>>> {
     let action = "read the tags of";

@@ -31,8 +31,9 @@
 //!   each commit. git-describe(1) takes the *nearest* tag instead, so that merging an old maintenance branch makes its
 //!   answer go down; and of two tags on one commit (`v1.3.0-rc2`, `v1.3.0`) it may take the lower.
 //!
-//! Rewriting history can lower `N`; so can a branch with fewer commits. Two branches' snapshots with equal `N` are not
-//! in any order.
+//! Rewriting history can lower `N`; so can a branch with fewer commits. A commit that loses its last tag, because the tag is moved or
+//! because a squash leaves its commit out, becomes a snapshot of the release before. Two branches' snapshots with equal `N` are not
+//! in any order. Whether a version may follow one that users have is for [`crate::versions`] to say.
 //!
 //! A version tag is `NUMBERS[PRE][+META]`. `NUMBERS` are digits joined by `.` or `_`. `PRE` is one word and numbers
 //! (`rc1`, `-alpha.2`, `-beta.2.1`); without a hyphen before it, only the usual words (`a`, `alpha`, `b`, `beta`, `c`,
@@ -48,7 +49,7 @@
 //! release. The other format's spelling is derived so that it sorts alike: deb's `+` is rpm's `^`, and what is not
 //! allowed (`-` in rpm, `_` in deb) becomes a `.`.
 
-mod describe;
+pub(super) mod describe;
 mod file;
 mod scheme;
 

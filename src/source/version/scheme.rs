@@ -100,6 +100,11 @@ impl TagVersion {
         Ok(Self { numbers, stage, meta })
     }
 
+    /// Whether it comes before its release: `1.3.0-rc1`.
+    pub(super) fn is_pre_release(&self) -> bool {
+        matches!(self.stage, Stage::Pre(..))
+    }
+
     /// The spelling of the release itself.
     pub(super) fn release(&self) -> Spelling {
         let text = self.text();
