@@ -67,7 +67,7 @@ fn a_subkey_signs_where_the_primary_key_only_certifies() {
         fine && line.ends_with(&fingerprint) && !line.contains(&format!("VALIDSIG {fingerprint}")),
         "{said}"
     );
-    verify_detached(&[certificate.clone()], b"bytes", detached.as_bytes()).unwrap();
+    verify_detached(std::slice::from_ref(certificate), b"bytes", detached.as_bytes()).unwrap();
 }
 
 #[test]
