@@ -96,8 +96,8 @@ install_packages ca-certificates curl gcc git libc6-dev make mmdebstrap util-lin
 [ "$(id -u)" = 0 ] || install_packages uidmap
 if [ "${1-}" = test ]; then
     # The tests bring engines of their own up and down, compare version orders with the real tools, let those tools check what is
-    # signed, and import real source packages.
-    install_packages arch-test binfmt-support busybox-static docker.io docker-registry dpkg-dev faketime g++ gnupg gpgv iptables jq openssl python3-venv qemu-user-static rpm shellcheck skopeo tar uidmap umoci zstd
+    # signed and published, and import real source packages.
+    install_packages apt-utils aptly arch-test binfmt-support busybox-static createrepo-c dnf docker.io docker-registry dpkg-dev faketime g++ gnupg gpgv iptables jq openssl python3-venv qemu-user-static reprepro rpm shellcheck skopeo tar uidmap umoci zstd
     register_emulators
     ordinary_user
     cargo nextest --version >/dev/null 2>&1 || {

@@ -37,6 +37,8 @@
 //! | engine | what runs containers ([`engine::Engine`]) |
 //! | receipt | what a run made of what, signed: in-toto and SLSA ([`provenance`]) |
 //! | certificate | the public part of an OpenPGP key: what users import ([`sign::Certificate`]) |
+//! | channel | how tested something is that users may choose: snapshot, testing, stable ([`publish::Channel`]) |
+//! | suite, tree | what apt, or yum, reads of a repository for one distro release in one channel ([`publish`](mod@publish)) |
 //! | remote | a registry, a bucket or another archive to which runs are pushed and from which they are pulled ([`remote`]) |
 //! | sandbox | one container as a scope, removed whatever happens ([`sandbox`]) |
 //!
@@ -51,6 +53,7 @@
 //! 6 run/             scheduler: request → run record; parallelism, cancellation, events
 //! 5 stage/           source prepare deps build verify archive: one function each, typed in, typed out
 //! 4 provenance/      receipt (in-toto, SLSA, DSSE) and SBOM
+//! 4 publish/         apt/ yum/: packages → repository files, then an atomic switch
 //! 4 remote/          registry, bucket, another archive: push and pull of runs
 //! 4 sandbox/         one disposable container as a scope: limits, time-outs; always removed
 //! 4 plan/            pure: what is built from what, and under which key
@@ -87,6 +90,7 @@ pub mod engine;
 pub mod model;
 pub mod plan;
 pub mod provenance;
+pub mod publish;
 pub mod registry;
 pub mod remote;
 pub mod report;

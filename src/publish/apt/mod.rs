@@ -1,0 +1,221 @@
+//! apt repositories (DebianRepository/Format): `pool/` with the packages, `dists/SUITE/` with what is said of them.
+//!
+//! A suite's anchor is its `InRelease` (`Release` where nothing is signed): one file that names all index files by their
+//! digests, and that is replaced in one step after they are there. apt fetches them by digest (`Acquire-By-Hash`), so that it gets
+//! those of one state whatever happens meanwhile; those of earlier states stay for a week at least.
+//!
+//! `Release`, `Release.gpg` and the index files under their plain names are for other readers. They are written after the
+//! anchor, and made to follow it by whoever publishes next if their writer was killed.
+
+mod contents;
+mod control;
+mod deb;
+mod release;
+mod render;
+mod stanza;
+mod suite;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use deb::Deb;
+pub(super) use stanza::Stanza;
+use suite::{STATE, Suite, by_hash};
+
+use super::history::{self, FileOf};
+use super::place::Place;
+use super::{Context, PublishError, Result, Site, anchor};
+
+/// A package file that is in the pool, and the component that it belongs to.
+pub(super) type Pooled = (String, Stanza);
+
+/// Puts a package into the pool, where nobody sees it yet.
+pub(super) async fn pool(place: &dyn Place, distro: &str, component: &str, path: &Path) -> Result<Pooled> {
+    let deb = Deb::read(path)?;
+    let (source, version) = (deb.source(), deb.field("Version"));
+    let prefix = source.get(..if source.starts_with("lib") { 4 } else { 1 }).unwrap_or(source);
+    // The epoch is no part of a file's name, as with dpkg-deb.
+    let version = version.split_once(':').map_or(version, |(_, rest)| rest);
+    let file = format!("{}_{version}_{}.deb", deb.field("Package"), deb.field("Architecture"));
+    let key = format!("pool/{distro}/{component}/{prefix}/{source}/{file}");
+    render::keep_paths(place, &deb).await?;
+    super::put_package(place, &key, path, &deb.digest, deb.size).await?;
+    Ok((component.to_owned(), Stanza::of(&deb, &key)))
+}
+
+/// All package files of a suite.
+pub(super) async fn packages(place: &dyn Place, site: &Site) -> Result<Vec<Pooled>> {
+    let suite = Suite::load(place, &site.suite()).await?;
+    let of = |(component, all): (String, BTreeMap<_, Stanza>)| {
+        all.into_values().map(move |stanza| (component.clone(), stanza))
+    };
+    Ok(suite.packages.into_iter().flat_map(of).collect())
+}
+
+/// Whether a suite is published, and what published it last, if that is known.
+pub(super) async fn last(place: &dyn Place, site: &Site) -> Result<Option<history::Generation>> {
+    Ok(Suite::with_state(place, &site.suite()).await?.state.map(|state| state.current))
+}
+
+/// The sites of the suites that Packhold publishes here.
+pub(super) async fn sites(place: &dyn Place) -> Result<Vec<Site>> {
+    let mut sites = Vec::new();
+    for name in place.folders("dists").await? {
+        if let Some(state) = Suite::with_state(place, &name).await?.state {
+            sites.push(Site { channel: state.channel, distro: state.distro });
+        }
+    }
+    Ok(sites)
+}
+
+/// The components of a suite.
+pub(super) async fn components(place: &dyn Place, site: &Site) -> Result<Vec<String>> {
+    let release = Suite::head(place, &site.suite()).await?.release;
+    Ok(release.field("Components").split_whitespace().map(str::to_owned).collect())
+}
+
+/// Adds packages to a suite. Returns the file names of those that were not there.
+pub(super) async fn add(
+    place: &dyn Place,
+    site: &Site,
+    pooled: &[Pooled],
+    context: &Context<'_>,
+) -> Result<Vec<String>> {
+    let mut attempt = 0;
+    loop {
+        let mut suite = Suite::load(place, &site.suite()).await?;
+        for (component, stanza) in pooled {
+            suite.add(component, stanza)?;
+        }
+        if let Some(keep) = context.options.keep {
+            suite.retain(keep);
+        }
+        let added: Vec<String> = suite.added.iter().map(|(_, stanza)| stanza.filename.clone()).collect();
+        if added.is_empty() && suite.removed.is_empty() && suite.stamp.is_some() && suite.state.is_some() {
+            follow(place, &site.suite(), context).await?;
+            return Ok(added);
+        }
+        let next = suite.render(place, site, context).await?;
+        if switch(place, &suite, next, context).await? {
+            follow(place, &site.suite(), context).await?;
+            prune(place, &suite, site, context).await?;
+            return Ok(added);
+        }
+        anchor::wait(&suite.folder, &mut attempt).await?;
+    }
+}
+
+/// Brings back what a suite had before. Returns the number of that state.
+pub(super) async fn roll_back(place: &dyn Place, site: &Site, context: &Context<'_>) -> Result<u64> {
+    let mut attempt = 0;
+    loop {
+        let mut suite = Suite::load(place, &site.suite()).await?;
+        let nothing = || PublishError::NothingBefore { channel: site.channel.to_string() };
+        let state = suite.state.as_ref().ok_or_else(nothing)?;
+        let before = history::before(&state.earlier, &state.current).ok_or_else(nothing)?.clone();
+        let packages = suite.packages_of(place, &before.files).await?;
+        let back = Suite::filenames(&packages);
+        let dropped = suite.packages.iter().flat_map(|(component, all)| {
+            all.values()
+                .filter(|stanza| !back.contains(&stanza.filename))
+                .map(|s| (component.clone(), s.clone()))
+        });
+        suite.removed = dropped.collect();
+        let mut next = render::Next { files: before.files.clone(), new: Vec::new(), release: String::new() };
+        suite.finish_as(site, context, &mut next, BTreeMap::new(), Some(&before))?;
+        if switch(place, &suite, next, context).await? {
+            follow(place, &site.suite(), context).await?;
+            return Ok(before.origin);
+        }
+        anchor::wait(&suite.folder, &mut attempt).await?;
+    }
+}
+
+/// Writes the index files and then the anchor. False if somebody else was quicker.
+async fn switch(place: &dyn Place, suite: &Suite, next: render::Next, context: &Context<'_>) -> Result<bool> {
+    let folder = &suite.folder;
+    for (name, bytes) in next.new {
+        let Some(FileOf { digest, .. }) = next.files.get(&name) else { continue };
+        place.put(&by_hash(folder, &name, digest), bytes).await?;
+    }
+    let key = |name: &str| format!("{folder}/{name}");
+    match context.signer {
+        Some(signer) => {
+            let signed = signer.clearsigned(&next.release)?;
+            let seen = suite.stamp.as_ref().filter(|_| suite.signed);
+            place.put_if_unchanged(&key("InRelease"), signed.into_bytes(), seen).await
+        }
+        None if suite.signed => Err(PublishError::WouldUnsign { key: key("InRelease") }),
+        None => {
+            place.put_if_unchanged(&key("Release"), next.release.into_bytes(), suite.stamp.as_ref()).await
+        }
+    }
+}
+
+/// Makes the files under plain names those that the anchor names. It goes on until the anchor stays, so that of several publishers
+/// the last to write has written what is current.
+async fn follow(place: &dyn Place, name: &str, context: &Context<'_>) -> Result<()> {
+    let mut seen = None;
+    loop {
+        let suite = Suite::head(place, name).await?;
+        if seen.is_some() && suite.stamp == seen {
+            return Ok(());
+        }
+        for (file, of) in suite.release.files.iter().filter(|(file, _)| *file != STATE) {
+            let (from, to) = (by_hash(&suite.folder, file, &of.digest), format!("{}/{file}", suite.folder));
+            let old = place.get(&to, of.size).await.ok().flatten();
+            if old.is_none_or(|old| crate::model::Digest::of(&old.bytes) != of.digest)
+                && place.size(&from).await?.is_some()
+            {
+                place.copy(&from, &to).await?;
+            }
+        }
+        if let Some(signer) = context.signer.filter(|_| suite.signed) {
+            let key = format!("{}/Release", suite.folder);
+            let old = place.get(&key, suite.text.len() as u64 * 2).await.ok().flatten();
+            if old.is_none_or(|old| old.bytes != suite.text.as_bytes()) {
+                let signature = signer.detached(suite.text.as_bytes())?;
+                place.put(&format!("{key}.gpg"), signature.into_bytes()).await?;
+                place.put(&key, suite.text.clone().into_bytes()).await?;
+            }
+        }
+        seen = suite.stamp;
+    }
+}
+
+/// Removes the index files that no kept state names, and the packages that no state of any suite names any more.
+async fn prune(place: &dyn Place, before: &Suite, site: &Site, context: &Context<'_>) -> Result<()> {
+    let now = Suite::with_state(place, &site.suite()).await?;
+    let (Some(old), Some(state)) = (&before.state, &now.state) else { return Ok(()) };
+    let kept: BTreeSet<u64> = state.earlier.iter().map(|generation| generation.number).collect();
+    let gone: Vec<_> = old.earlier.iter().filter(|generation| !kept.contains(&generation.number)).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let mut named: BTreeSet<String> = now.keys_of(&now.release.files).into_iter().collect();
+    for generation in &state.earlier {
+        named.extend(now.keys_of(&generation.files));
+    }
+    for listed in place.list(&now.folder).await? {
+        // What was written just now may be another publisher's, whose anchor comes next.
+        let fresh = context.now.duration_since(listed.modified) < super::GRACE;
+        if listed.key.contains("/by-hash/SHA256/") && !named.contains(&listed.key) && !fresh {
+            place.delete(&listed.key).await?;
+        }
+    }
+    let mut dropped: BTreeSet<&String> = gone.iter().flat_map(|generation| &generation.dropped).collect();
+    if dropped.is_empty() {
+        return Ok(());
+    }
+    for name in place.folders("dists").await? {
+        let suite = Suite::load(place, &name).await?;
+        let named = Suite::filenames(&suite.packages);
+        let kept = suite.state.iter().flat_map(|state| &state.earlier).flat_map(|g| &g.dropped);
+        let kept: BTreeSet<&String> = kept.collect();
+        dropped.retain(|key| !named.contains(*key) && !kept.contains(key));
+    }
+    for key in dropped {
+        place.delete(key).await?;
+    }
+    Ok(())
+}

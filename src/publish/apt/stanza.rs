@@ -1,0 +1,78 @@
+use super::control;
+use super::deb::Deb;
+use crate::model::Digest;
+
+/// What `Packages` says of one package file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::publish) struct Stanza {
+    /// The paragraph and the empty line after it.
+    pub(super) text: String,
+    pub(in crate::publish) package: String,
+    pub(in crate::publish) version: String,
+    pub(super) architecture: String,
+    /// The name in Contents: the section and the package.
+    pub(super) qualified: String,
+    /// The key of the package file.
+    pub(super) filename: String,
+    pub(super) digest: Digest,
+}
+
+impl Stanza {
+    /// The stanza of a package that is kept as `filename`.
+    pub(super) fn of(deb: &Deb, filename: &str) -> Self {
+        let mut text = String::new();
+        for (name, value) in deb.fields.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("Description")) {
+            control::write(&mut text, name, value);
+        }
+        control::write(&mut text, "Filename", filename);
+        control::write(&mut text, "Size", &deb.size.to_string());
+        control::write(&mut text, "SHA256", &deb.digest.hex());
+        control::write(&mut text, "Description", deb.field("Description"));
+        text.push('\n');
+        Self {
+            text,
+            package: deb.field("Package").to_owned(),
+            version: deb.field("Version").to_owned(),
+            architecture: deb.field("Architecture").to_owned(),
+            qualified: qualified(deb.field("Section"), deb.field("Package")),
+            filename: filename.to_owned(),
+            digest: deb.digest,
+        }
+    }
+
+    /// The stanzas of a `Packages` file, which another program may have written.
+    pub(super) fn all(packages: &str) -> Result<Vec<Self>, String> {
+        let paragraphs =
+            packages.split("\n\n").map(|text| text.trim_matches('\n')).filter(|text| !text.is_empty());
+        paragraphs.map(Self::parse).collect()
+    }
+
+    fn parse(paragraph: &str) -> Result<Self, String> {
+        let fields = control::paragraph(paragraph)?;
+        let field = |name: &str| {
+            control::value(&fields, name).ok_or_else(|| format!("a package in it has no field {name}"))
+        };
+        let filename = field("Filename")?.trim_start_matches("./").to_owned();
+        let safe = crate::support::tar_reader::safe_relative(&filename);
+        if safe.as_deref() != Some(filename.as_str()) {
+            return Err(format!("a package in it has the file name `{}`", filename.escape_debug()));
+        }
+        let digest = Digest::from_hex(field("SHA256")?).map_err(|error| error.to_string())?;
+        Ok(Self {
+            text: format!("{paragraph}\n\n"),
+            package: field("Package")?.to_owned(),
+            version: field("Version")?.to_owned(),
+            architecture: field("Architecture")?.to_owned(),
+            qualified: qualified(control::value(&fields, "Section").unwrap_or_default(), field("Package")?),
+            filename,
+            digest,
+        })
+    }
+}
+
+fn qualified(section: &str, package: &str) -> String {
+    match section {
+        "" => package.to_owned(),
+        section => format!("{section}/{package}"),
+    }
+}

@@ -1,0 +1,127 @@
+use std::error::Error;
+
+use crate::sign::SignError;
+use crate::support::Hint;
+use crate::support::fs::FsError;
+
+/// Why something could not be published.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// A file system call failed.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// A place that holds a repository could not be read or written.
+    #[error("cannot {action} {key} of {place}")]
+    Place {
+        /// What was tried: `read`, `write`, `list`, `delete`.
+        action: &'static str,
+        /// The place, for people.
+        place: String,
+        /// The file of the repository.
+        key: String,
+        /// Why it failed.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A package that no repository should offer.
+    #[error("{file} cannot be published: {reason}")]
+    Package {
+        /// The file's name.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A version was published before, with other bytes.
+    #[error("{path} is published already, with other content")]
+    Conflict {
+        /// The file in the repository.
+        path: String,
+    },
+    /// Something in the repository cannot be understood.
+    #[error("{key} of the repository cannot be used: {reason}")]
+    Foreign {
+        /// The file.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A name that may not stand in a repository.
+    #[error("`{name}` is no name for a {what}")]
+    Name {
+        /// What it would name.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The signature could not be made.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// A signed repository would become one without signature.
+    #[error("{key} is signed, and would be no more")]
+    WouldUnsign {
+        /// What is signed.
+        key: String,
+    },
+    /// Others published all the time.
+    #[error("{key} changed {attempts} times while it was being published")]
+    Contended {
+        /// What was to be switched.
+        key: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// There is no earlier state.
+    #[error("channel {channel} has no earlier state")]
+    NothingBefore {
+        /// The channel.
+        channel: String,
+    },
+    /// There is nothing to promote.
+    #[error("channel {channel} offers nothing of {what}")]
+    NothingToPromote {
+        /// The channel.
+        channel: String,
+        /// What was asked for.
+        what: String,
+    },
+}
+
+/// What publishing gives.
+pub type Result<T> = std::result::Result<T, PublishError>;
+
+impl PublishError {
+    /// True where the person who asked can do something about it, and a machine cannot.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Name { .. }
+                | Self::Conflict { .. }
+                | Self::Package { .. }
+                | Self::WouldUnsign { .. }
+                | Self::NothingBefore { .. }
+                | Self::NothingToPromote { .. }
+        )
+    }
+}
+
+impl Hint for PublishError {
+    fn hint(&self) -> String {
+        match self {
+            Self::Fs(error) => error.hint(),
+            Self::Place { .. } => "check the address, the permissions and the free space of the place".to_owned(),
+            Self::Package { .. } => "build it again; a package is published as it is or not at all".to_owned(),
+            Self::Conflict { .. } => {
+                "what users may have installed never changes: publish it with a higher version".to_owned()
+            }
+            Self::Foreign { .. } => {
+                "was it written by another program or changed by hand? restore it, or publish to an empty place".to_owned()
+            }
+            Self::Name { .. } => "use lower-case letters, digits, `.`, `+`, `~` and `-`, and begin with a letter or digit".to_owned(),
+            Self::Sign(error) => error.hint(),
+            Self::WouldUnsign { .. } => "give the key that signs it".to_owned(),
+            Self::Contended { .. } => "try again when fewer others publish to it".to_owned(),
+            Self::NothingBefore { .. } => "earlier states are kept for a while only; publish the older version's run again".to_owned(),
+            Self::NothingToPromote { .. } => "publish it to that channel first".to_owned(),
+        }
+    }
+}

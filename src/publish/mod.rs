@@ -1,0 +1,99 @@
+//! Repositories for apt and for yum, dnf and zypper as static files, and what comes into them.
+//!
+//! A [`Repository`] lies in a [`Place`]. [`Repository::publish`] adds the packages of a run to a [`Channel`], [`Repository::promote`] puts
+//! into a channel what another one has, and [`Repository::roll_back`] undoes the last of these.
+//!
+//! # What clients see
+//!
+//! | key | what it is |
+//! |---|---|
+//! | `pool/DISTRO/COMPONENT/p/package/` | debs; no version that was published once changes |
+//! | `dists/DISTRO/`, `dists/DISTRO-CHANNEL/` | what apt reads; `stable` has the distro's own name |
+//! | `rpm/CHANNEL/DISTRO/ARCH/` | a yum repository |
+//! | `.packhold/` | of no use to clients |
+//!
+//! # What holds at any time
+//!
+//! - A suite or a tree is switched by replacing one file, its anchor; everything that the anchor names is there before. A publisher that is
+//!   killed leaves files that nothing names.
+//! - The anchor is replaced only if it still is the one that was read; else the publisher reads it again and adds its packages to what it
+//!   finds. So nothing is lost between publishers on however many machines, where they share nothing but the place.
+//! - All state is in the anchor and in files that it names. A repository that another program wrote is taken over by publishing to it.
+//! - One publication that changes several suites switches one after the other.
+
+mod anchor;
+mod apt;
+mod blocks;
+mod error;
+mod history;
+mod name;
+mod options;
+mod page;
+mod place;
+mod repository;
+mod yum;
+
+use std::io::Read;
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+
+pub use error::{PublishError, Result};
+pub use name::Channel;
+pub use options::Options;
+pub use place::{Folder, Found, Listed, Place, Stamp};
+pub use repository::{Addition, Publication, Published, Repository};
+
+use crate::model::Digest;
+use crate::sign::{Certificate, Signer};
+use crate::support::decompress::{Packing, unpack};
+
+/// How long files that nothing names are left alone: they may be those of a publisher that is at work.
+const GRACE: SignedDuration = SignedDuration::from_hours(24);
+
+/// A distro release in a channel: what an apt suite is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Site {
+    channel: Channel,
+    distro: String,
+}
+
+impl Site {
+    fn suite(&self) -> String {
+        self.channel.suite(&self.distro)
+    }
+}
+
+/// What all steps of one publication share.
+struct Context<'a> {
+    options: &'a Options,
+    signer: Option<&'a dyn Signer>,
+    publication: &'a str,
+    now: Timestamp,
+}
+
+/// Puts a package's file to `key`, if it is not there with the same content. An error if other content is.
+async fn put_package(place: &dyn Place, key: &str, path: &Path, digest: &Digest, size: u64) -> Result<()> {
+    match place.size(key).await? {
+        None => place.put_file(key, path).await,
+        Some(there) if there == size => match place.get(key, size).await? {
+            Some(found) if Digest::of(&found.bytes) == *digest => Ok(()),
+            _ => Err(PublishError::Conflict { path: key.to_owned() }),
+        },
+        Some(_) => Err(PublishError::Conflict { path: key.to_owned() }),
+    }
+}
+
+/// The text of an index file, unpacked if it is compressed; an error if it has more than `most` bytes.
+fn unpacked(key: &str, bytes: Vec<u8>, most: u64) -> Result<String> {
+    let foreign =
+        |error: std::io::Error| PublishError::Foreign { key: key.to_owned(), reason: error.to_string() };
+    let packing = Packing::of(&bytes);
+    let mut text = String::new();
+    let unpacked = unpack(bytes.as_slice(), packing).map_err(foreign)?;
+    unpacked.take(most + 1).read_to_string(&mut text).map_err(foreign)?;
+    match text.len() as u64 > most {
+        true => Err(foreign(std::io::Error::other("it is too large"))),
+        false => Ok(text),
+    }
+}

@@ -1,0 +1,40 @@
+use jiff::SignedDuration;
+
+use super::{PublishError, Result};
+
+/// What a repository says of itself, and what it keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Who publishes: `Origin` of apt's Release.
+    pub origin: String,
+    /// What it is: `Label` of apt's Release, the name in yum's `.repo` files.
+    pub label: String,
+    /// How long clients may rely on what they fetched (`Valid-Until` of apt's Release); for ever by default. A suite is to be
+    /// published again before it is over.
+    pub valid_for: Option<SignedDuration>,
+    /// Architectures that an apt suite offers beside those of its packages, by Debian's names.
+    pub architectures: Vec<String>,
+    /// How many versions of a package stay in a channel that is published to; all by default.
+    pub keep: Option<usize>,
+    /// The address at which users find the place. Where it is known, the repository gets a page that says how to add it.
+    pub url: Option<String>,
+    /// Whether rpms get a signature of their own, in their headers. Metadata that is signed names them by digest anyway.
+    pub sign_rpms: bool,
+}
+
+impl Options {
+    pub(super) fn check(&self) -> Result<()> {
+        for (what, name) in [("origin", &self.origin), ("label", &self.label)] {
+            if name.chars().any(char::is_control) || name.trim() != name {
+                return Err(PublishError::Name { what, name: name.clone() });
+            }
+        }
+        if let Some(url) = self.url.iter().find(|url| url.chars().any(|c| c.is_control() || c == ' ')) {
+            return Err(PublishError::Name { what: "address of a repository", name: url.clone() });
+        }
+        for name in &self.architectures {
+            super::name::word("architecture", name)?;
+        }
+        Ok(())
+    }
+}

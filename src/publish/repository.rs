@@ -1,0 +1,202 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::apt::Stanza;
+use super::place::Place;
+use super::yum::Entry;
+use super::{Channel, Context, Options, PublishError, Result, Site, apt, name, page, yum};
+use crate::sign::Signer;
+
+/// A package to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addition {
+    /// The file, a `.deb` or an `.rpm`.
+    pub path: PathBuf,
+    /// The distro release that it is for: `bookworm`, `rocky-9`.
+    pub distro: String,
+    /// The component of the apt suite: `main`. yum repositories have none.
+    pub component: String,
+    /// The architectures of the yum trees that a `noarch` package goes to, by rpm's names; others go to that of their own.
+    pub architectures: Vec<String>,
+}
+
+/// What comes into a channel at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// What it is, for the history of the channel: the run, for example.
+    pub id: String,
+    /// The channel.
+    pub channel: Channel,
+    /// The packages.
+    pub packages: Vec<Addition>,
+}
+
+/// What a channel has now that it had not before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// The keys of package files that are offered now.
+    pub added: Vec<String>,
+    /// The suites and trees that were switched, or looked at and found to offer everything.
+    pub indexes: Vec<String>,
+}
+
+/// Repositories for apt and yum in one place.
+pub struct Repository<P> {
+    place: P,
+    options: Options,
+}
+
+impl<P: Place> Repository<P> {
+    /// The repository in `place`, which may be empty or written by another program.
+    pub fn open(place: P, options: Options) -> Result<Self> {
+        options.check()?;
+        Ok(Self { place, options })
+    }
+
+    fn context<'a>(&'a self, publication: &'a str, signer: Option<&'a dyn Signer>) -> Context<'a> {
+        Context { options: &self.options, signer, publication, now: Timestamp::now() }
+    }
+
+    /// Adds packages to a channel. Without a signer clients have to be told to trust the place itself. What is there already
+    /// is no error; the same version with other content is. Nothing is switched before all packages were read and are in place.
+    pub async fn publish(&self, publication: &Publication, signer: Option<&dyn Signer>) -> Result<Published> {
+        let context = self.context(&publication.id, signer);
+        let _lock = self.place.lock().await?;
+        let mut debs: BTreeMap<Site, Vec<apt::Pooled>> = BTreeMap::new();
+        let mut rpms: BTreeMap<(Site, String), Vec<Entry>> = BTreeMap::new();
+        for package in &publication.packages {
+            let site = Site {
+                channel: publication.channel.clone(),
+                distro: name::word("distro release", &package.distro)?,
+            };
+            let component = name::word("component", &package.component)?;
+            if package.path.extension().is_some_and(|extension| extension == "rpm") {
+                let own = yum::architecture(&package.path)?;
+                let architectures = match own.as_str() {
+                    "noarch" => package.architectures.clone(),
+                    _ => vec![own],
+                };
+                for arch in architectures {
+                    let arch = name::word("architecture", &arch)?;
+                    let entry = yum::pool(&self.place, &site, &arch, &package.path, &context).await?;
+                    rpms.entry((site.clone(), arch)).or_default().push(entry);
+                }
+            } else {
+                let pooled = apt::pool(&self.place, &site.distro, &component, &package.path).await?;
+                debs.entry(site).or_default().push(pooled);
+            }
+        }
+        self.add(debs, rpms, &context).await
+    }
+
+    async fn add(
+        &self,
+        debs: BTreeMap<Site, Vec<apt::Pooled>>,
+        rpms: BTreeMap<(Site, String), Vec<Entry>>,
+        context: &Context<'_>,
+    ) -> Result<Published> {
+        let mut published = Published::default();
+        for (site, pooled) in debs {
+            published.added.extend(apt::add(&self.place, &site, &pooled, context).await?);
+            published.indexes.push(format!("dists/{}", site.suite()));
+        }
+        for ((site, arch), entries) in rpms {
+            published.added.extend(yum::add(&self.place, &site, &arch, &entries, context).await?);
+            published.indexes.push(format!("rpm/{}/{}/{arch}", site.channel, site.distro));
+        }
+        self.tell_users(context.signer).await?;
+        Ok(published)
+    }
+
+    /// Writes the page that says how to add the repository, where its address is known.
+    async fn tell_users(&self, signer: Option<&dyn Signer>) -> Result<()> {
+        let Some(url) = &self.options.url else { return Ok(()) };
+        let mut offers = page::Offers { suites: BTreeMap::new(), trees: Vec::new() };
+        for site in apt::sites(&self.place).await? {
+            offers.suites.insert(site.suite(), apt::components(&self.place, &site).await?);
+        }
+        offers.trees.extend(yum::sites(&self.place).await?.into_iter().map(|(site, _)| site));
+        offers.trees.dedup();
+        let keys = signer.map(|signer| signer.certificates()).transpose()?.unwrap_or_default();
+        page::write(&self.place, &self.options, url, &offers, &keys).await
+    }
+
+    /// Puts into channel `to` what channel `from` has, the same bytes: the packages of these names and versions, or everything if there are none.
+    /// `id` is what the history calls it.
+    pub async fn promote(
+        &self,
+        id: &str,
+        from: &Channel,
+        to: &Channel,
+        wanted: &BTreeSet<(String, String)>,
+        signer: Option<&dyn Signer>,
+    ) -> Result<Published> {
+        let context = self.context(id, signer);
+        let _lock = self.place.lock().await?;
+        let takes = |name: &str, version: &str| {
+            wanted.is_empty() || wanted.contains(&(name.to_owned(), version.to_owned()))
+        };
+        let (mut debs, mut rpms) = (BTreeMap::new(), BTreeMap::new());
+        for site in apt::sites(&self.place).await?.into_iter().filter(|site| site.channel == *from) {
+            let mut pooled = apt::packages(&self.place, &site).await?;
+            pooled.retain(|(_, Stanza { package, version, .. })| takes(package, version));
+            if !pooled.is_empty() {
+                debs.insert(Site { channel: to.clone(), distro: site.distro }, pooled);
+            }
+        }
+        for (site, arch) in
+            yum::sites(&self.place).await?.into_iter().filter(|(site, _)| site.channel == *from)
+        {
+            let mut entries = yum::packages(&self.place, &site, &arch).await?;
+            entries.retain(|entry| takes(&entry.name, &entry.version()));
+            if !entries.is_empty() {
+                let target = Site { channel: to.clone(), distro: site.distro.clone() };
+                yum::share(&self.place, &entries, &arch, &site, &target).await?;
+                rpms.insert((target, arch), entries);
+            }
+        }
+        if debs.is_empty() && rpms.is_empty() {
+            let what = match wanted.iter().next() {
+                Some((name, version)) => format!("{name} {version}"),
+                None => "any package".to_owned(),
+            };
+            return Err(PublishError::NothingToPromote { channel: from.to_string(), what });
+        }
+        self.add(debs, rpms, &context).await
+    }
+
+    /// Brings back what a channel had before the publication that it shows now: every suite and tree that this one changed. Again,
+    /// it goes further back. Returns them.
+    pub async fn roll_back(&self, channel: &Channel, signer: Option<&dyn Signer>) -> Result<Vec<String>> {
+        let context = self.context("", signer);
+        let _lock = self.place.lock().await?;
+        let mut last = Vec::new();
+        for site in apt::sites(&self.place).await?.into_iter().filter(|site| site.channel == *channel) {
+            last.extend(apt::last(&self.place, &site).await?.map(|state| (state, site, None)));
+        }
+        for (site, arch) in
+            yum::sites(&self.place).await?.into_iter().filter(|(site, _)| site.channel == *channel)
+        {
+            last.extend(yum::last(&self.place, &site, &arch).await?.map(|state| (state, site, Some(arch))));
+        }
+        let newest =
+            last.iter().max_by_key(|(state, ..)| state.time).map(|(state, ..)| state.publication.clone());
+        let newest = newest.ok_or_else(|| PublishError::NothingBefore { channel: channel.to_string() })?;
+        let mut indexes = Vec::new();
+        for (_, site, arch) in last.into_iter().filter(|(state, ..)| state.publication == newest) {
+            match arch {
+                None => {
+                    apt::roll_back(&self.place, &site, &context).await?;
+                    indexes.push(format!("dists/{}", site.suite()));
+                }
+                Some(arch) => {
+                    yum::roll_back(&self.place, &site, &arch, &context).await?;
+                    indexes.push(format!("rpm/{}/{}/{arch}", site.channel, site.distro));
+                }
+            }
+        }
+        Ok(indexes)
+    }
+}

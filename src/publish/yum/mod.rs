@@ -1,0 +1,242 @@
+//! yum repositories, which dnf and zypper read as well: a tree for each channel, distro release and architecture, with packages in
+//! `Packages/` and metadata in `repodata/`.
+//!
+//! The anchor is `repodata/repomd.xml`. The files that it names have their digests in their names, are there before it, and stay
+//! for a week at least after another took its place. Its signature `repomd.xml.asc` is a second file, written right after it: a
+//! client that comes between the two finds that they do not belong together, and has to try again.
+
+mod header;
+mod metadata;
+mod package;
+mod tree;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+pub(super) use metadata::Entry;
+use package::Package;
+use tree::{Next, Tree};
+
+use super::history;
+use super::place::Place;
+use super::{Context, PublishError, Result, Site, anchor};
+use crate::support::fs::PathContext;
+
+/// The largest package that is compared with one that is there, bytes.
+const MAX_PACKAGE: u64 = 8 << 30;
+
+/// The architecture of a package, as rpm says it.
+pub(super) fn architecture(path: &Path) -> Result<String> {
+    Ok(Package::read(path)?.arch)
+}
+
+fn folder(site: &Site, arch: &str) -> String {
+    format!("rpm/{}/{}/{arch}", site.channel, site.distro)
+}
+
+/// Puts a package into a tree, where nobody sees it yet.
+pub(super) async fn pool(
+    place: &dyn Place,
+    site: &Site,
+    arch: &str,
+    path: &Path,
+    context: &Context<'_>,
+) -> Result<Entry> {
+    let mut package = Package::read(path)?;
+    let first = package.name.chars().next().unwrap_or('_').to_ascii_lowercase();
+    let href = format!("Packages/{first}/{}", package.file_name());
+    let key = format!("{}/{href}", folder(site, arch));
+    let scratch = tempfile::tempdir().at("create a folder in", std::env::temp_dir())?;
+    let copy = scratch.path().join(package.file_name());
+    match (place.get(&key, MAX_PACKAGE).await?, context.signer.filter(|_| context.options.sign_rpms)) {
+        // It is there, perhaps with a signature of then.
+        (Some(found), _) => {
+            std::fs::write(&copy, found.bytes).at("write", &copy)?;
+            let known = Package::read(&copy)?;
+            if known.content != package.content {
+                return Err(PublishError::Conflict { path: key });
+            }
+            package = known;
+        }
+        (None, Some(signer)) => {
+            signer.sign_rpm(path, &copy)?;
+            package = Package::read(&copy)?;
+            place.put_file(&key, &copy).await?;
+        }
+        (None, None) => place.put_file(&key, path).await?,
+    }
+    let broken = |error: std::io::Error| PublishError::Package {
+        file: package.file_name(),
+        reason: error.to_string(),
+    };
+    Ok(Entry {
+        primary: package.primary(&href, context.now.as_second()).map_err(broken)?,
+        filelists: package.filelists(),
+        other: package.other().map_err(broken)?,
+        name: package.name,
+        arch: package.arch,
+        evr: package.evr,
+        digest: package.digest,
+        href,
+    })
+}
+
+/// All package files of a tree.
+pub(super) async fn packages(place: &dyn Place, site: &Site, arch: &str) -> Result<Vec<Entry>> {
+    Ok(Tree::load(place, &folder(site, arch)).await?.entries.into_values().collect())
+}
+
+/// Puts package files of one channel's tree into another's, where nobody sees them yet.
+pub(super) async fn share(
+    place: &dyn Place,
+    entries: &[Entry],
+    arch: &str,
+    from: &Site,
+    to: &Site,
+) -> Result<()> {
+    for entry in entries {
+        let key = |site| format!("{}/{}", folder(site, arch), entry.href);
+        if place.size(&key(to)).await?.is_none() {
+            place.copy(&key(from), &key(to)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What published a tree last, if that is known.
+pub(super) async fn last(place: &dyn Place, site: &Site, arch: &str) -> Result<Option<history::Generation>> {
+    Ok(Tree::load(place, &folder(site, arch)).await?.state.map(|state| state.current))
+}
+
+/// The sites and architectures of the trees that there are.
+pub(super) async fn sites(place: &dyn Place) -> Result<Vec<(Site, String)>> {
+    let mut sites = Vec::new();
+    for channel in place.folders("rpm").await? {
+        let Ok(channel) = super::Channel::new(&channel) else { continue };
+        for distro in place.folders(&format!("rpm/{channel}")).await? {
+            for arch in place.folders(&format!("rpm/{channel}/{distro}")).await? {
+                sites.push((Site { channel: channel.clone(), distro: distro.clone() }, arch));
+            }
+        }
+    }
+    Ok(sites)
+}
+
+/// Adds packages to a tree. Returns the keys of those that were not there.
+pub(super) async fn add(
+    place: &dyn Place,
+    site: &Site,
+    arch: &str,
+    entries: &[Entry],
+    context: &Context<'_>,
+) -> Result<Vec<String>> {
+    let folder = folder(site, arch);
+    let mut attempt = 0;
+    loop {
+        let mut tree = Tree::load(place, &folder).await?;
+        for entry in entries {
+            tree.add(entry)?;
+        }
+        if let Some(keep) = context.options.keep {
+            tree.retain(keep);
+        }
+        let added = tree.added.iter().filter_map(|key| tree.entries.get(key));
+        let added: Vec<String> = added.map(|entry| format!("{folder}/{}", entry.href)).collect();
+        if added.is_empty() && tree.removed.is_empty() && tree.stamp.is_some() && tree.state.is_some() {
+            sign(place, &folder, context).await?;
+            return Ok(added);
+        }
+        let next = tree.render(place, site, context, None).await?;
+        if switch(place, &tree, next, context).await? {
+            prune(place, &tree, context).await?;
+            return Ok(added);
+        }
+        anchor::wait(&folder, &mut attempt).await?;
+    }
+}
+
+/// Brings back what a tree had before. Returns the number of that state.
+pub(super) async fn roll_back(
+    place: &dyn Place,
+    site: &Site,
+    arch: &str,
+    context: &Context<'_>,
+) -> Result<u64> {
+    let folder = folder(site, arch);
+    let mut attempt = 0;
+    loop {
+        let mut tree = Tree::load(place, &folder).await?;
+        let nothing = || PublishError::NothingBefore { channel: site.channel.to_string() };
+        let state = tree.state.as_ref().ok_or_else(nothing)?;
+        let before = history::before(&state.earlier, &state.current).ok_or_else(nothing)?.clone();
+        let back = tree.entries_before(place, &before).await?;
+        let now = std::mem::replace(&mut tree.entries, back);
+        tree.removed =
+            now.into_iter().filter(|(key, _)| !tree.entries.contains_key(key)).map(|(_, e)| e).collect();
+        let next = tree.render(place, site, context, Some(&before)).await?;
+        if switch(place, &tree, next, context).await? {
+            return Ok(before.origin);
+        }
+        anchor::wait(&folder, &mut attempt).await?;
+    }
+}
+
+/// Writes the metadata and then the anchor. False if somebody else was quicker.
+async fn switch(place: &dyn Place, tree: &Tree, next: Next, context: &Context<'_>) -> Result<bool> {
+    let anchor = format!("{}/repodata/repomd.xml", tree.folder);
+    if context.signer.is_none() && place.size(&format!("{anchor}.asc")).await?.is_some() {
+        return Err(PublishError::WouldUnsign { key: anchor });
+    }
+    for (key, bytes) in next.new {
+        place.put(&key, bytes).await?;
+    }
+    if !place.put_if_unchanged(&anchor, next.repomd.into_bytes(), tree.stamp.as_ref()).await? {
+        return Ok(false);
+    }
+    sign(place, &tree.folder, context).await?;
+    Ok(true)
+}
+
+/// Signs the anchor that is there, until it stays the same meanwhile.
+async fn sign(place: &dyn Place, folder: &str, context: &Context<'_>) -> Result<()> {
+    let Some(signer) = context.signer else { return Ok(()) };
+    let anchor = format!("{folder}/repodata/repomd.xml");
+    let mut signed = None;
+    while let Some(found) = place.get(&anchor, 64 << 20).await? {
+        if signed.as_ref() == Some(&found.stamp) {
+            break;
+        }
+        let signature = signer.detached(&found.bytes)?;
+        place.put(&format!("{anchor}.asc"), signature.into_bytes()).await?;
+        signed = Some(found.stamp);
+    }
+    Ok(())
+}
+
+/// Removes the metadata and the packages that no kept state names any more.
+async fn prune(place: &dyn Place, before: &Tree, context: &Context<'_>) -> Result<()> {
+    let now = Tree::load(place, &before.folder).await?;
+    let (Some(old), Some(state)) = (&before.state, &now.state) else { return Ok(()) };
+    let kept: BTreeSet<u64> = state.earlier.iter().map(|generation| generation.number).collect();
+    let gone: Vec<_> = old.earlier.iter().filter(|generation| !kept.contains(&generation.number)).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let mut named = now.current();
+    named.extend(state.earlier.iter().flat_map(|generation| now.keys_of(generation.files.keys())));
+    for listed in place.list(&format!("{}/repodata", now.folder)).await? {
+        let fresh = context.now.duration_since(listed.modified) < super::GRACE;
+        let anchor = listed.key.contains("/repodata/repomd.xml");
+        if !anchor && !fresh && !named.contains(&listed.key) {
+            place.delete(&listed.key).await?;
+        }
+    }
+    let in_use: BTreeSet<String> = now.keys_of(now.entries.values().map(|entry| &entry.href));
+    let kept: BTreeSet<&String> = state.earlier.iter().flat_map(|generation| &generation.dropped).collect();
+    for key in gone.iter().flat_map(|generation| &generation.dropped) {
+        if !in_use.contains(key) && !kept.contains(key) {
+            place.delete(key).await?;
+        }
+    }
+    Ok(())
+}

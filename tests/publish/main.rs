@@ -1,0 +1,9 @@
+//! Repositories, read by the tools that read or write such repositories themselves.
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its packages fails")]
+
+mod adopted;
+mod apt;
+mod packages;
+mod processes;
+mod signer;
+mod yum;

@@ -1,0 +1,146 @@
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use packhold::publish::{Folder, Found, Listed, Place, Repository, Result, Stamp};
+
+use crate::apt::{apt_finds, options, publication};
+use crate::packages::deb;
+
+/// A folder that keeps nobody out, as a bucket does not.
+struct Unlocked(Folder);
+
+#[async_trait]
+impl Place for Unlocked {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+    async fn lock(&self) -> Result<Box<dyn Any + Send>> {
+        Ok(Box::new(()))
+    }
+    async fn get(&self, key: &str, most: u64) -> Result<Option<Found>> {
+        self.0.get(key, most).await
+    }
+    async fn size(&self, key: &str) -> Result<Option<u64>> {
+        self.0.size(key).await
+    }
+    async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
+        self.0.put(key, bytes).await
+    }
+    async fn put_file(&self, key: &str, path: &Path) -> Result<()> {
+        self.0.put_file(key, path).await
+    }
+    async fn put_if_unchanged(&self, key: &str, bytes: Vec<u8>, seen: Option<&Stamp>) -> Result<bool> {
+        self.0.put_if_unchanged(key, bytes, seen).await
+    }
+    async fn copy(&self, from: &str, to: &str) -> Result<()> {
+        self.0.copy(from, to).await
+    }
+    async fn list(&self, folder: &str) -> Result<Vec<Listed>> {
+        self.0.list(folder).await
+    }
+    async fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        self.0.folders(folder).await
+    }
+    async fn delete(&self, key: &str) -> Result<()> {
+        self.0.delete(key).await
+    }
+}
+
+/// No test: what the other tests start as a process of its own.
+#[test]
+#[ignore = "it is a part of other tests"]
+fn publisher() {
+    let Ok(root) = env::var("PACKHOLD_TEST_ROOT") else { return };
+    let folder = Folder::open(&root).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for package in env::var("PACKHOLD_TEST_PACKAGES").unwrap().split('\n') {
+        let publication = publication("run", "stable", "bookworm", &[PathBuf::from(package)]);
+        let folder = Folder::open(&root).unwrap();
+        let published = match env::var_os("PACKHOLD_TEST_UNLOCKED") {
+            Some(_) => runtime
+                .block_on(Repository::open(Unlocked(folder), options()).unwrap().publish(&publication, None)),
+            None => {
+                runtime.block_on(Repository::open(folder, options()).unwrap().publish(&publication, None))
+            }
+        };
+        published.unwrap();
+    }
+    drop(folder);
+}
+
+fn start(root: &Path, packages: &[PathBuf], unlocked: bool) -> Child {
+    let names: Vec<String> = packages.iter().map(|path| path.display().to_string()).collect();
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "processes::publisher", "--ignored"]);
+    command.env("PACKHOLD_TEST_ROOT", root).env("PACKHOLD_TEST_PACKAGES", names.join("\n"));
+    if unlocked {
+        command.env("PACKHOLD_TEST_UNLOCKED", "1");
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap()
+}
+
+fn numbered(work: &Path, numbers: std::ops::Range<u32>) -> Vec<PathBuf> {
+    let one = |n: u32| {
+        deb(work, &format!("p{n:02}"), "1", "amd64", &[&format!("usr/bin/p{n}"), "usr/share/common"], "")
+    };
+    numbers.map(one).collect()
+}
+
+fn names(numbers: std::ops::Range<u32>) -> BTreeSet<String> {
+    numbers.map(|n| format!("p{n:02} 1")).collect()
+}
+
+#[test]
+fn eight_processes_publish_at_once_and_nothing_is_lost() {
+    for unlocked in [false, true] {
+        let (work, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let packages = numbered(work.path(), 0..8);
+        let children: Vec<Child> = packages
+            .iter()
+            .map(|package| start(root.path(), std::slice::from_ref(package), unlocked))
+            .collect();
+        for mut child in children {
+            assert!(child.wait().unwrap().success());
+        }
+        assert_eq!(apt_finds(root.path(), "bookworm", None), names(0..8), "unlocked: {unlocked}");
+        // The file under its plain name is that of the last state, too.
+        let plain =
+            std::fs::read_to_string(root.path().join("dists/bookworm/main/binary-amd64/Packages")).unwrap();
+        assert_eq!(plain.matches("Package: ").count(), 8);
+        let contents = Command::new("zcat")
+            .arg(root.path().join("dists/bookworm/main/Contents-amd64.gz"))
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&contents.stdout).lines().count(), 9);
+    }
+}
+
+#[test]
+fn a_publisher_that_is_killed_leaves_what_clients_read_and_others_carry_on() {
+    let (work, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let packages = numbered(work.path(), 0..12);
+    let began = Instant::now();
+    assert!(start(root.path(), &packages[..2], false).wait().unwrap().success());
+    let took = began.elapsed();
+    let (mut finds, mut killed) = (names(0..2), 0);
+    for round in 0..10 {
+        let mut child = start(root.path(), &packages[2..], false);
+        let pause = took.mul_f64(fastrand::f64() * 2.0) + Duration::from_millis(round);
+        std::thread::sleep(pause);
+        child.kill().unwrap();
+        killed += u32::from(!child.wait().unwrap().success());
+        let now = apt_finds(root.path(), "bookworm", None);
+        assert!(now.is_superset(&finds), "killed after {pause:?}: {now:?} and not {finds:?}");
+        finds = now;
+    }
+    assert!(killed > 0);
+    assert!(start(root.path(), &packages, false).wait().unwrap().success());
+    assert_eq!(apt_finds(root.path(), "bookworm", None), names(0..12));
+    let left = std::fs::read_dir(root.path().join(".packhold/incoming")).unwrap().count();
+    assert_eq!(left, 0, "files that killed publishers were writing are removed");
+}

@@ -1,0 +1,211 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use packhold::publish::{Options, PublishError};
+use quick_xml::Reader;
+use quick_xml::events::Event;
+
+use crate::apt::{channel, options, publication, repository};
+use crate::packages::{rpm, run};
+use crate::signer::Key;
+
+/// A metadata file of a tree, unpacked.
+fn metadata(tree: &Path, kind: &str) -> String {
+    let repomd = fs::read_to_string(tree.join("repodata/repomd.xml")).unwrap();
+    let data = repomd.split("<data type=").find(|data| data.starts_with(&format!("\"{kind}\""))).unwrap();
+    let href = data.split("location href=\"").nth(1).unwrap().split('"').next().unwrap();
+    run(Command::new("zcat").arg(tree.join(href)))
+}
+
+/// What an XML file says, as lines: each element's path with its attributes, sorted, and texts. Packages are sorted.
+fn said(xml: &str) -> BTreeSet<Vec<String>> {
+    let mut reader = Reader::from_str(xml);
+    let (mut packages, mut path, mut lines) = (BTreeSet::new(), Vec::new(), Vec::new());
+    let mut text = String::new();
+    loop {
+        let event = reader.read_event().unwrap();
+        let open = |start: &quick_xml::events::BytesStart<'_>, path: &[String]| {
+            let mut attributes: Vec<String> = start
+                .attributes()
+                .map(|a| a.unwrap())
+                .map(|a| {
+                    format!(
+                        "{}={}",
+                        String::from_utf8_lossy(a.key.as_ref()),
+                        String::from_utf8_lossy(&a.value)
+                    )
+                })
+                // The time at which a file was put there.
+                .filter(|a| !a.starts_with("file="))
+                .collect();
+            attributes.sort();
+            format!(
+                "{}/{} {}",
+                path.join("/"),
+                String::from_utf8_lossy(start.name().as_ref()),
+                attributes.join(" ")
+            )
+        };
+        match event {
+            Event::Start(start) => {
+                lines.push(open(&start, &path));
+                path.push(String::from_utf8_lossy(start.name().as_ref()).into_owned());
+                text.clear();
+            }
+            Event::Empty(start) => lines.push(open(&start, &path)),
+            Event::Text(more) => text.push_str(&more.decode().unwrap()),
+            Event::GeneralRef(name) => text.push_str(&format!("&{};", name.decode().unwrap())),
+            Event::End(_) => {
+                // `&quot;` in a text is the character itself.
+                let text = std::mem::take(&mut text).trim().replace("&quot;", "\"").replace("&apos;", "'");
+                if !text.is_empty() {
+                    lines.push(format!("{} = {text}", path.join("/")));
+                }
+                path.pop();
+                if path.len() == 1 {
+                    packages.insert(std::mem::take(&mut lines));
+                }
+            }
+            Event::Eof => return packages,
+            _ => {}
+        }
+    }
+}
+
+fn packages(work: &Path) -> Vec<PathBuf> {
+    let more = "Provides: pulse = 2:1.0-3, other\nRequires: /bin/sh, libc.so.6(GLIBC_2.4)(64bit), libc.so.6(GLIBC_2.34)(64bit), a >= 1:2, a < 3\n\
+                Requires(pre): /usr/sbin/useradd\nRequires: other, /usr/bin/hostpulse\nConflicts: old < 1\nObsoletes: older <= 2-1\n\
+                Recommends: nice\nSuggests: nicer = 1\nSupplements: (a and b)\nEnhances: c\nEpoch: 3\n";
+    vec![rpm(work, "hostpulse", "1.0", "x86_64", more), rpm(work, "pulse-data", "1.0~rc1", "noarch", "")]
+}
+
+#[tokio::test]
+async fn the_metadata_says_what_createrepo_c_says_of_the_same_files() {
+    let (work, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let all = packages(work.path());
+    repository(root.path(), options())
+        .publish(&publication("run", "stable", "rocky-9", &all), None)
+        .await
+        .unwrap();
+    let tree = root.path().join("rpm/stable/rocky-9/x86_64");
+    let theirs = tempfile::tempdir().unwrap();
+    run(Command::new("cp").arg("-r").arg(tree.join("Packages")).arg(theirs.path()));
+    run(Command::new("createrepo_c").args(["--quiet", "--general-compress-type=gz"]).arg(theirs.path()));
+    for kind in ["primary", "filelists", "other"] {
+        let (ours, theirs) = (said(&metadata(&tree, kind)), said(&metadata(theirs.path(), kind)));
+        assert_eq!(theirs.len(), 2, "{kind}");
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert_eq!(ours, theirs, "{kind}");
+        }
+        assert_eq!(ours.len(), 2, "{kind}");
+    }
+}
+
+/// What dnf finds in a tree, by name, version and release.
+pub fn dnf_finds(tree: &Path) -> Vec<String> {
+    let own = tempfile::tempdir().unwrap();
+    let found = run(Command::new("dnf")
+        .args(["--quiet", "--disablerepo=*", "--forcearch=x86_64", "--releasever=9"])
+        .arg(format!("--setopt=cachedir={}", own.path().display()))
+        .arg(format!("--setopt=reposdir={}", own.path().display()))
+        .arg(format!("--installroot={}", own.path().display()))
+        .arg(format!("--repofrompath=ours,file://{}", tree.display()))
+        .args(["--enablerepo=ours", "repoquery", "--available", "--queryformat=%{name} %{evr}"]));
+    let mut lines: Vec<String> = found.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+async fn dnf_reads_a_tree_after_each_publication_promotion_and_rollback() {
+    let (work, root, key) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Key::new());
+    let repository = repository(root.path(), Options { keep: Some(2), ..options() });
+    let version = |n: u32| rpm(work.path(), "a", &format!("1.{n}"), "x86_64", "");
+    for n in [2, 9, 10] {
+        let id = format!("run {n}");
+        repository
+            .publish(&publication(&id, "snapshot", "rocky-9", &[version(n)]), key.signer())
+            .await
+            .unwrap();
+    }
+    let tree = |channel: &str| root.path().join(format!("rpm/{channel}/rocky-9/x86_64"));
+    assert_eq!(dnf_finds(&tree("snapshot")), ["a 1.10-1", "a 1.9-1"]);
+    let (snapshot, stable) = (channel("snapshot"), channel("stable"));
+    let wanted = BTreeSet::from([("a".to_owned(), "1.9-1".to_owned())]);
+    repository.promote("promotion 1", &snapshot, &stable, &wanted, key.signer()).await.unwrap();
+    assert_eq!(dnf_finds(&tree("stable")), ["a 1.9-1"]);
+    repository.promote("promotion 2", &snapshot, &stable, &BTreeSet::new(), key.signer()).await.unwrap();
+    assert_eq!(dnf_finds(&tree("stable")), ["a 1.10-1", "a 1.9-1"]);
+    repository.roll_back(&stable, key.signer()).await.unwrap();
+    assert_eq!(dnf_finds(&tree("stable")), ["a 1.9-1"]);
+    repository.roll_back(&snapshot, key.signer()).await.unwrap();
+    assert_eq!(dnf_finds(&tree("snapshot")), ["a 1.2-1", "a 1.9-1"]);
+    for channel in ["snapshot", "stable"] {
+        let repomd = tree(channel).join("repodata/repomd.xml");
+        run(Command::new("gpgv")
+            .arg("--keyring")
+            .arg(key.keyring())
+            .arg(format!("{}.asc", repomd.display()))
+            .arg(&repomd));
+        // Every file that the metadata names is there, also those of rpms that came from another channel.
+        let primary = metadata(&tree(channel), "primary");
+        for href in primary.split("location href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+            assert!(tree(channel).join(href).is_file(), "{href}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn rpms_are_signed_once_and_are_the_same_when_they_are_published_again() {
+    let (work, root, key) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Key::new());
+    let url = Some("https://example.org/packages".to_owned());
+    let repository = repository(root.path(), Options { sign_rpms: true, url, ..options() });
+    let package = rpm(work.path(), "a", "1", "x86_64", "");
+    let publication = publication("run", "stable", "rocky-9", &[package]);
+    repository.publish(&publication, key.signer()).await.unwrap();
+    let signed = root.path().join("rpm/stable/rocky-9/x86_64/Packages/a/a-1-1.x86_64.rpm");
+    let before = fs::read(&signed).unwrap();
+    let database = format!("_dbpath {}", work.path().join("rpmdb").display());
+    run(Command::new("rpmkeys").args(["--define", &database, "--import"]).arg(key.armored()));
+    let said = run(Command::new("rpmkeys").args(["--define", &database, "--checksig"]).arg(&signed));
+    assert!(said.contains("digests signatures OK"), "{said}");
+    assert!(repository.publish(&publication, key.signer()).await.unwrap().added.is_empty());
+    assert_eq!(fs::read(&signed).unwrap(), before);
+    assert_eq!(dnf_finds(&root.path().join("rpm/stable/rocky-9/x86_64")), ["a 1-1"]);
+    let install = |file: &str| fs::read_to_string(root.path().join("install").join(file)).unwrap();
+    assert!(
+        install("stable-rocky-9.repo")
+            .contains("gpgcheck=1\nrepo_gpgcheck=1\ngpgkey=https://example.org/packages/install/")
+    );
+    assert!(root.path().join("install.html").is_file());
+}
+
+#[tokio::test]
+async fn damaged_rpms_are_refused() {
+    let (work, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let repository = repository(root.path(), options());
+    let path = rpm(work.path(), "a", "1", "x86_64", "");
+    let bytes = fs::read(&path).unwrap();
+    let publish = async |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        repository.publish(&publication("run", "stable", "rocky-9", std::slice::from_ref(&path)), None).await
+    };
+    for length in [0, 50, 96, 100, 112, 200, 1000] {
+        let refused = publish(&bytes[..length]).await;
+        assert!(matches!(refused, Err(PublishError::Package { .. })), "{length}: {refused:?}");
+    }
+    // Every field of the index of a header, one after the other, points far away or is far too long.
+    for at in (96 + 16..96 + 16 + 5 * 16).step_by(4) {
+        let mut changed = bytes.clone();
+        changed[at..at + 4].copy_from_slice(&[0x7f; 4]);
+        match publish(&changed).await {
+            Err(PublishError::Package { .. } | PublishError::Conflict { .. }) | Ok(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut long = bytes.clone();
+    long[96 + 16 + 12..96 + 16 + 16].copy_from_slice(&[0x7f; 4]);
+    assert!(matches!(publish(&long).await, Err(PublishError::Package { .. })));
+}
