@@ -67,6 +67,7 @@
 //! 3 versions/        whether one version is an upgrade of another, by dpkg's and rpm's orders (pure)
 //! 2 chunks/          blobs in pieces: cut, compressed, packed, listed; below archive and engine
 //! 1 registry/        speaking with OCI registries: credentials, trust, errors
+//! 1 serve/           a folder over HTTP, for containers of this machine
 //! 1 model/           ids, digests, target, artifact, outcome, run record, event
 //! 0 support/         paths in errors, hints, safe text, safe tar
 //! ```
@@ -96,6 +97,7 @@ pub mod remote;
 pub mod report;
 pub mod run;
 pub mod sandbox;
+pub mod serve;
 pub mod sign;
 pub mod source;
 pub mod stage;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module → layer, as in the diagram of `src/lib.rs`.
-const LAYERS: [(&str, u8); 20] = [
+const LAYERS: [(&str, u8); 21] = [
     ("cli", 7),
     ("run", 6),
     ("stage", 5),
@@ -26,6 +26,7 @@ const LAYERS: [(&str, u8); 20] = [
     ("chunks", 2),
     ("model", 1),
     ("registry", 1),
+    ("serve", 1),
     ("support", 0),
 ];
 

@@ -16,6 +16,8 @@ mod bad_world;
 mod emulation;
 #[path = "real/lock.rs"]
 mod lock;
+#[path = "real/published.rs"]
+mod published;
 #[path = "real/replay.rs"]
 mod replay;
 #[path = "real/reproduce.rs"]

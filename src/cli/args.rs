@@ -53,6 +53,10 @@ pub(super) enum Command {
     /// List, show, check and restore what is archived
     #[command(subcommand)]
     Archive(ArchiveCommand),
+    /// Build the packages of a tag, archive them and put them into signed apt and yum repositories: all of `run` and `publish`
+    Release(ReleaseArguments),
+    /// Put the packages of an archived run into signed apt and yum repositories, and install them from there
+    Publish(PublishArguments),
     /// Look at keys that sign packages and repositories
     #[command(subcommand)]
     Key(KeyCommand),
@@ -91,6 +95,96 @@ pub(super) struct KeyArguments {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct PublishArguments {
+    /// A run's id, the beginning of one, or `latest` [default: latest]
+    pub run: Option<String>,
+    /// Take the packages of the run from this channel, the same bytes, instead of from the archive
+    #[arg(long, value_name = "CHANNEL")]
+    pub promote: Option<String>,
+    /// Bring back what the channel had before its last publication
+    #[arg(long, conflicts_with_all = ["run", "promote", "targets", "allow_downgrade"])]
+    pub rollback: bool,
+    /// Only this target (may be given several times)
+    #[arg(long = "target", value_name = "TARGET")]
+    pub targets: Vec<TargetName>,
+    /// The channel that gets the packages: stable, testing, snapshot or a name of your own
+    #[arg(long)]
+    pub channel: String,
+    #[command(flatten)]
+    pub destination: DestinationArguments,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ReleaseArguments {
+    /// The tag, such as v1.2.3; it is made if there is none
+    pub tag: String,
+    /// A pipeline file, or the name of a built-in pipeline [default: packhold.toml in this folder]
+    pub pipeline: Option<String>,
+    /// The commit that the tag is made on, or must be on [default: HEAD, if there is no such tag]
+    #[arg(long, value_name = "REV")]
+    pub commit: Option<String>,
+    /// The git repository to build, a path or an address, instead of what the pipeline says
+    #[arg(long, value_name = "REPOSITORY")]
+    pub source: Option<String>,
+    /// Release only a tag with a signature of one of the OpenPGP certificates in this file
+    #[arg(long, value_name = "FILE")]
+    pub tag_keyring: Option<PathBuf>,
+    /// The channel that gets the packages
+    #[arg(long, default_value = "stable")]
+    pub channel: String,
+    /// Build in the images of the pipeline's lock, or not at all
+    #[arg(long)]
+    pub locked: bool,
+    /// How many targets are worked on at once [default: number of cores]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Give no container the privileges that an init system needs: services are not tried
+    #[arg(long)]
+    pub no_systemd: bool,
+    /// Sign the receipt with this ed25519 key (PKCS #8, PEM)
+    #[arg(long, value_name = "FILE", env = "PACKHOLD_RECEIPT_KEY")]
+    pub receipt_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub destination: DestinationArguments,
+}
+
+/// Where packages are published, and how.
+#[derive(Args, Debug)]
+pub(super) struct DestinationArguments {
+    /// The folder of the repository; a web server offers it
+    #[arg(long, value_name = "DIR", env = "PACKHOLD_REPOSITORY")]
+    pub to: PathBuf,
+    #[command(flatten)]
+    pub signing: SigningArguments,
+    /// The address at which users find the repository: it gets a page that says how to add it
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Publish this package although users have a higher version (may be given several times)
+    #[arg(long, value_name = "PACKAGE")]
+    pub allow_downgrade: Vec<String>,
+    /// Do not install the packages from the repository in fresh images
+    #[arg(long)]
+    pub no_check: bool,
+    #[command(flatten)]
+    pub engine: EngineArguments,
+    #[command(flatten)]
+    pub userland: UserlandArguments,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct SigningArguments {
+    /// What signs: a file with an OpenPGP secret key that only its owner can read, or gpg:FINGERPRINT; two while keys are rotated
+    #[arg(long = "key", value_name = "KEY", env = "PACKHOLD_SIGNING_KEY", value_delimiter = ',')]
+    pub keys: Vec<KeySource>,
+    /// Read the passphrase of the key files from this open file descriptor: `--passphrase-fd 3 3<FILE`
+    #[arg(long, value_name = "N")]
+    pub passphrase_fd: Option<u32>,
+    /// Sign nothing: users have to trust the place
+    #[arg(long, conflicts_with = "keys")]
+    pub unsigned: bool,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
 pub(super) struct EngineArguments {
     /// The container engine
     #[arg(long, value_enum, default_value_t)]
@@ -173,7 +267,7 @@ pub(super) struct UpdateArguments {
 }
 
 /// Where builders and their base images come from.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(super) struct UserlandArguments {
     /// A folder of builders that go in front of the built-in ones
     #[arg(long, env = "PACKHOLD_BUILDERS", value_name = "DIR")]

@@ -260,7 +260,7 @@ fn pipeline(name: Option<&str>, builders: &Builders) -> Result<(PipelineFile, Pi
     Ok((file, pipeline))
 }
 
-fn userland(arguments: UserlandArguments) -> Result<(Builders, BaseChoice), CliError> {
+pub(super) fn userland(arguments: UserlandArguments) -> Result<(Builders, BaseChoice), CliError> {
     let builders = match &arguments.builders {
         Some(folder) => Builders::with_folder(folder)?,
         None => Builders::shipped(),

@@ -82,7 +82,7 @@ macro_rules! through_run_error {
     };
 }
 
-through_run_error!(ConfigError, EngineError, ArchiveError, FsError);
+through_run_error!(crate::publish::PublishError, ConfigError, EngineError, ArchiveError, FsError);
 
 #[cfg(test)]
 mod tests {

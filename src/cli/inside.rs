@@ -49,6 +49,10 @@ fn engine_of(command: &Command) -> Option<EngineChoice> {
         Command::Run(arguments) | Command::Plan(arguments) => &arguments.engine,
         Command::Update(arguments) => &arguments.engine,
         Command::Verify(arguments) => &arguments.engine,
+        Command::Release(arguments) => &arguments.destination.engine,
+        Command::Publish(arguments) if !arguments.rollback && !arguments.destination.no_check => {
+            &arguments.destination.engine
+        }
         Command::Doctor(arguments) | Command::Clean(arguments) => arguments,
         Command::Archive(ArchiveCommand::Replay(arguments)) => &arguments.engine,
         Command::Archive(ArchiveCommand::Drill(arguments)) => &arguments.engine,
@@ -56,6 +60,7 @@ fn engine_of(command: &Command) -> Option<EngineChoice> {
             &arguments.engine
         }
         Command::Archive(_)
+        | Command::Publish(_)
         | Command::Key(_)
         | Command::Log(_)
         | Command::Unshare { .. }

@@ -17,7 +17,9 @@ mod log;
 mod logging;
 mod output;
 mod plan;
+mod publish;
 mod receipt;
+mod release;
 mod replay;
 mod restore;
 mod run;
@@ -82,6 +84,8 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
         Command::Verify(command) => verify::verify(common, command).await,
         Command::Log(command) => log::log(common, &command),
         Command::Archive(command) => archive::archive(common, command).await,
+        Command::Release(command) => release::release(common, command).await,
+        Command::Publish(command) => publish::publish(common, command).await,
         Command::Key(KeyCommand::Check(command)) => key::check(common, &command),
         Command::Doctor(command) => doctor::doctor(common, command).await,
         Command::Clean(command) => clean::clean(common, command).await,

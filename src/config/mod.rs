@@ -10,6 +10,7 @@ mod lint;
 mod lock;
 mod lock_diff;
 mod pipeline;
+mod publish_section;
 mod strict;
 mod verify_section;
 
@@ -20,6 +21,7 @@ pub use lint::{LintSection, Waiver};
 pub use lock::{Lock, LockFile, LockedBuilder, LockedDeps, LockedImage};
 pub use lock_diff::{ImageChange, PackageChange, package_changes, render_changes};
 pub use pipeline::{Pipeline, PipelineFile, PrepareStage, SourceSection, TargetSection, VersionSection};
+pub use publish_section::PublishSection;
 pub use verify_section::{
     Exception, FileAssertion, ServiceExpectation, SmokeCommand, UpgradeFrom, VerifySection,
 };

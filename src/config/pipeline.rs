@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::checker::{Checker, INNER_PATH, is_inner_path};
 use super::limits::RawLimits;
+use super::publish_section::{PublishSection, RawPublish};
 use super::strict::{Document, nearest};
 use super::verify_section::RawVerify;
 use super::{Builders, ConfigError, StageLimits, VerifySection};
@@ -111,6 +112,8 @@ pub struct Pipeline {
     pub verify: VerifySection,
     /// Whether images are archived with a run.
     pub archive_images: bool,
+    /// What is said of the repositories that the packages are published in.
+    pub publish: PublishSection,
 }
 
 /// Where the source comes from.
@@ -188,6 +191,8 @@ struct RawPipeline {
     verify: RawVerify,
     #[serde(default)]
     archive: RawArchive,
+    #[serde(default)]
+    publish: RawPublish,
 }
 
 #[derive(Deserialize)]
@@ -302,7 +307,9 @@ impl Pipeline {
         let names: Vec<TargetName> =
             targets.iter().map(|target: &TargetSection| target.name.clone()).collect();
         let verify = raw.verify.check(&checker, &names, &limits)?;
-        Ok(Self { name, source, version, prepare, targets, verify, archive_images: raw.archive.images })
+        let publish = raw.publish.check(&checker)?;
+        let archive_images = raw.archive.images;
+        Ok(Self { name, source, version, prepare, targets, verify, archive_images, publish })
     }
 
     /// Keeps only the targets in `wanted`; an empty list keeps all.

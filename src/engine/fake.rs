@@ -382,6 +382,7 @@ impl Engine for Fake {
             limits: false,
             isolation: false,
             init: state.init,
+            host: None,
             shortcomings: Vec::new(),
         })
     }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
@@ -121,6 +122,8 @@ pub struct EngineInfo {
     pub isolation: bool,
     /// Whether containers whose first process is their image's init system run: [`ContainerSpec::init`].
     pub init: bool,
+    /// The address of this machine for containers with a network; `None` where the engine's host is another one.
+    pub host: Option<IpAddr>,
     /// What it cannot do on this machine or for this user, and could elsewhere.
     pub shortcomings: Vec<Shortcoming>,
 }

@@ -20,6 +20,8 @@ pub enum Stage {
     Reproduce,
     /// Everything that the run used and made is stored.
     Archive,
+    /// Packages are put into a repository, and installed from there in a fresh base image.
+    Publish,
 }
 
 impl fmt::Display for Stage {
@@ -32,6 +34,7 @@ impl fmt::Display for Stage {
             Self::Verify => "verify",
             Self::Reproduce => "reproduce",
             Self::Archive => "archive",
+            Self::Publish => "publish",
         })
     }
 }

@@ -24,6 +24,7 @@
 mod anchor;
 mod apt;
 mod blocks;
+pub mod client;
 mod error;
 mod history;
 mod name;
@@ -42,7 +43,7 @@ pub use error::{PublishError, Result};
 pub use name::Channel;
 pub use options::Options;
 pub use place::{Folder, Found, Listed, Place, Stamp};
-pub use repository::{Addition, Publication, Published, Repository};
+pub use repository::{Addition, Offer, Publication, Published, Repository};
 
 use crate::model::Digest;
 use crate::sign::{Certificate, Signer};

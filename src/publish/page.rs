@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use quick_xml::escape::escape;
 
+use super::client;
 use super::place::Place;
 use super::{Certificate, Options, PublishError, Result, Site};
 
@@ -19,14 +20,14 @@ pub(super) struct Offers {
 
 /// The files by their keys: `install.html`, `install/SUITE.sources`, `install/CHANNEL-DISTRO.repo`, `install/NAME.gpg` and
 /// `install/FINGERPRINT.asc`.
-fn files(
+pub(super) fn files(
     options: &Options,
     url: &str,
     offers: &Offers,
     keys: &[Certificate],
 ) -> Result<BTreeMap<String, Vec<u8>>> {
     let (url, name) = (url.trim_end_matches('/'), slug(&options.label));
-    let mut files = BTreeMap::new();
+    let mut files = self::keys(keys);
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{0}</title>\n<h1>{0}</h1>\n",
         escape(if options.label.is_empty() { "Packages" } else { &options.label })
@@ -40,7 +41,6 @@ fn files(
         page.push_str("<p>What is here is signed with a key of this fingerprint:</p>\n<ul>\n");
         for key in keys {
             page.push_str(&format!("<li><code>{}</code></li>\n", escape(&key.fingerprint)));
-            files.insert(format!("install/{}.asc", key.fingerprint), key.armored.clone().into_bytes());
         }
         page.push_str("</ul>\n");
         let mut binary = Vec::new();
@@ -54,14 +54,8 @@ fn files(
     }
     for (suite, components) in &offers.suites {
         let file = format!("install/{suite}.sources");
-        let trust = match keys.is_empty() {
-            true => "Trusted: yes".to_owned(),
-            false => format!("Signed-By: {keyring}"),
-        };
-        let text = format!(
-            "Types: deb\nURIs: {url}\nSuites: {suite}\nComponents: {}\n{trust}\n",
-            components.join(" ")
-        );
+        let text =
+            client::sources_of_suite(url, suite, components, (!keys.is_empty()).then_some(keyring.as_str()));
         let fetch = match keys.is_empty() {
             true => String::new(),
             false => format!(
@@ -79,22 +73,11 @@ fn files(
     for site in &offers.trees {
         let id = format!("{name}-{}", site.channel);
         let file = format!("install/{}-{}.repo", site.channel, site.distro);
-        let all: Vec<String> =
-            keys.iter().map(|key| format!("{url}/install/{}.asc", key.fingerprint)).collect();
-        let trust = match keys.is_empty() {
-            true => "gpgcheck=0\nrepo_gpgcheck=0".to_owned(),
-            // The packages are named by digest in metadata that is signed.
-            false => format!(
-                "gpgcheck={}\nrepo_gpgcheck=1\ngpgkey={}",
-                u8::from(options.sign_rpms),
-                all.join("\n       ")
-            ),
-        };
+        let fingerprints: Vec<String> = keys.iter().map(|key| key.fingerprint.clone()).collect();
         let label = if options.label.is_empty() { &id } else { &options.label };
-        let text = format!(
-            "[{id}]\nname={label} ({})\nbaseurl={url}/rpm/{}/{}/$basearch\nenabled=1\n{trust}\n",
-            site.channel, site.channel, site.distro
-        );
+        let label = format!("{label} ({})", site.channel);
+        let text =
+            client::repo(&id, &label, url, &site.channel, &site.distro, &fingerprints, options.sign_rpms);
         page.push_str(&format!(
             "<h2>dnf: {0}, {1}</h2>\n<pre>{2}</pre>\n<h2>zypper: {0}, {1}</h2>\n<pre>{3}</pre>\n",
             site.distro,
@@ -109,15 +92,16 @@ fn files(
     Ok(files)
 }
 
+/// The keys, where a `.repo` file of any address finds them.
+pub(super) fn keys(keys: &[Certificate]) -> BTreeMap<String, Vec<u8>> {
+    keys.iter()
+        .map(|key| (format!("install/{}.asc", key.fingerprint), key.armored.clone().into_bytes()))
+        .collect()
+}
+
 /// Writes those of the files that are not there as they have to be.
-pub(super) async fn write(
-    place: &dyn Place,
-    options: &Options,
-    url: &str,
-    offers: &Offers,
-    keys: &[Certificate],
-) -> Result<()> {
-    for (key, bytes) in files(options, url, offers, keys)? {
+pub(super) async fn write(place: &dyn Place, files: BTreeMap<String, Vec<u8>>) -> Result<()> {
+    for (key, bytes) in files {
         let old = place.get(&key, bytes.len() as u64).await.ok().flatten();
         if old.is_none_or(|old| old.bytes != bytes) {
             place.put(&key, bytes).await?;

@@ -7,6 +7,7 @@ use super::apt::Stanza;
 use super::place::Place;
 use super::yum::Entry;
 use super::{Channel, Context, Options, PublishError, Result, Site, apt, name, page, yum};
+use crate::model::{Digest, Format};
 use crate::sign::Signer;
 
 /// A package to publish.
@@ -40,6 +41,23 @@ pub struct Published {
     pub added: Vec<String>,
     /// The suites and trees that were switched, or looked at and found to offer everything.
     pub indexes: Vec<String>,
+}
+
+/// A package that a channel offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Its format.
+    pub format: Format,
+    /// The distro release that it is for.
+    pub distro: String,
+    /// Its name.
+    pub package: String,
+    /// Its whole version.
+    pub version: String,
+    /// Its architecture, as its format names it.
+    pub architecture: String,
+    /// The digest of its file.
+    pub digest: Digest,
 }
 
 /// Repositories for apt and yum in one place.
@@ -91,6 +109,36 @@ impl<P: Place> Repository<P> {
         self.add(debs, rpms, &context).await
     }
 
+    /// What a channel has.
+    pub async fn offers(&self, channel: &Channel) -> Result<Vec<Offer>> {
+        let mut offers = Vec::new();
+        for site in apt::sites(&self.place).await?.into_iter().filter(|site| site.channel == *channel) {
+            let stanzas = apt::packages(&self.place, &site).await?;
+            offers.extend(stanzas.into_iter().map(|(_, stanza)| Offer {
+                format: Format::Deb,
+                distro: site.distro.clone(),
+                package: stanza.package,
+                version: stanza.version,
+                architecture: stanza.architecture,
+                digest: stanza.digest,
+            }));
+        }
+        for (site, arch) in
+            yum::sites(&self.place).await?.into_iter().filter(|(site, _)| site.channel == *channel)
+        {
+            let entries = yum::packages(&self.place, &site, &arch).await?;
+            offers.extend(entries.into_iter().map(|entry| Offer {
+                format: Format::Rpm,
+                distro: site.distro.clone(),
+                version: entry.version(),
+                package: entry.name,
+                architecture: entry.arch,
+                digest: entry.digest,
+            }));
+        }
+        Ok(offers)
+    }
+
     async fn add(
         &self,
         debs: BTreeMap<Site, Vec<apt::Pooled>>,
@@ -112,15 +160,17 @@ impl<P: Place> Repository<P> {
 
     /// Writes the page that says how to add the repository, where its address is known.
     async fn tell_users(&self, signer: Option<&dyn Signer>) -> Result<()> {
-        let Some(url) = &self.options.url else { return Ok(()) };
+        let keys = signer.map(|signer| signer.certificates()).transpose()?.unwrap_or_default();
+        let Some(url) = &self.options.url else {
+            return page::write(&self.place, page::keys(&keys)).await;
+        };
         let mut offers = page::Offers { suites: BTreeMap::new(), trees: Vec::new() };
         for site in apt::sites(&self.place).await? {
             offers.suites.insert(site.suite(), apt::components(&self.place, &site).await?);
         }
         offers.trees.extend(yum::sites(&self.place).await?.into_iter().map(|(site, _)| site));
         offers.trees.dedup();
-        let keys = signer.map(|signer| signer.certificates()).transpose()?.unwrap_or_default();
-        page::write(&self.place, &self.options, url, &offers, &keys).await
+        page::write(&self.place, page::files(&self.options, url, &offers, &keys)?).await
     }
 
     /// Puts into channel `to` what channel `from` has, the same bytes: the packages of these names and versions, or everything if there are none.

@@ -3,10 +3,13 @@ use std::path::{Path, PathBuf};
 use crate::archive::ArchiveError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
-use crate::model::{Architecture, Format, TargetName};
+use crate::model::{Architecture, Format, RunId, TargetName};
+use crate::publish::PublishError;
+use crate::sign::SignError;
 use crate::source::SourceError;
 use crate::support::Hint;
 use crate::support::fs::FsError;
+use crate::versions::GuardError;
 
 /// Why no run began.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +58,40 @@ pub enum RunError {
         /// The emulator that is registered, but not for containers.
         interpreter: Option<PathBuf>,
     },
+    /// Something cannot be published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// A key does not sign.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// A version is no upgrade.
+    #[error(transparent)]
+    Guard(Box<GuardError>),
+    /// A tag that no release can be of.
+    #[error("the tag `{tag}` is no release: {why}")]
+    NoRelease {
+        /// The tag.
+        tag: String,
+        /// Why.
+        why: String,
+    },
+    /// A run has nothing that may be published.
+    #[error("run {run} is not published: {what}")]
+    NotPublished {
+        /// The run.
+        run: RunId,
+        /// Why.
+        what: String,
+    },
     /// The user or the system asked to stop.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl From<GuardError> for RunError {
+    fn from(error: GuardError) -> Self {
+        Self::Guard(Box::new(error))
+    }
 }
 
 fn why(architecture: &Architecture, interpreter: Option<&Path>) -> String {
@@ -88,6 +122,9 @@ impl RunError {
             ) => 3,
             Self::Source(_) => 2,
             Self::Archive(error) => exit_code_of(error),
+            Self::Publish(error) if !error.is_usage() => 3,
+            Self::Publish(_) | Self::Guard(_) | Self::NotPublished { .. } | Self::NoRelease { .. } => 2,
+            Self::Sign(error) => error.exit_code(),
             Self::Engine(_) | Self::Fs(_) | Self::NoEmulator { .. } => 3,
             Self::Interrupted => 130,
         }
@@ -115,6 +152,13 @@ impl Hint for RunError {
             Self::Engine(error) => error.hint(),
             Self::Archive(error) => error.hint(),
             Self::Fs(error) => error.hint(),
+            Self::Publish(error) => error.hint(),
+            Self::Sign(error) => error.hint(),
+            Self::Guard(error) => error.hint(),
+            Self::NoRelease { .. } => {
+                "choose another tag, or make the one that is meant by hand: git tag".to_owned()
+            }
+            Self::NotPublished { run, .. } => format!("`packhold archive show {run}` says what it has"),
             Self::NoPackage { format, .. } => {
                 format!(
                     "name binary packages for users, which end in .{format}; leave debug and source packages out"

@@ -8,6 +8,7 @@ use crate::provenance::ReceiptKey;
 use crate::stage::BaseChoice;
 
 /// A run that is asked for. Everything in it was checked; nothing below sees a command line.
+#[derive(Clone)]
 pub struct Request {
     /// The pipeline, with only the targets that are wanted.
     pub pipeline: Pipeline,

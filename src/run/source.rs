@@ -23,12 +23,31 @@ pub(super) struct Source {
     pub ancestors: BTreeSet<String>,
 }
 
+/// The repository that a request is for. It blocks.
+pub(super) fn repository(request: &Request) -> Result<Repository, RunError> {
+    let (location, from) = location(request);
+    open(location.as_deref(), &from, &request.file.folder, &request.folders.repositories())
+}
+
+/// What names the repository, and where a relative name starts: what the user names on the command line starts from where the user is.
+fn location(request: &Request) -> (Option<String>, PathBuf) {
+    let from = if request.source.is_some() { PathBuf::from(".") } else { request.file.folder.clone() };
+    (request.source.clone().or_else(|| request.pipeline.source.git.clone()), from)
+}
+
+fn open(location: Option<&str>, from: &Path, pipeline: &Path, cache: &Path) -> Result<Repository, RunError> {
+    Ok(match location {
+        Some(location) => Repository::open(location, absolute(from)?.as_path(), cache)?,
+        None => Repository::discover(pipeline, cache)?,
+    })
+}
+
 /// Finds and exports the commit.
 pub(super) async fn source(shop: &Workshop, request: &Request) -> Result<Source, RunError> {
+    let (location, from) = location(request);
     let asked = Asked {
-        location: request.source.clone().or_else(|| request.pipeline.source.git.clone()),
-        // What the user names on the command line starts from where the user is.
-        from: if request.source.is_some() { PathBuf::from(".") } else { request.file.folder.clone() },
+        location,
+        from,
         pipeline: request.file.folder.clone(),
         revision: request.revision.clone(),
         subdir: request.pipeline.source.subdir.clone().unwrap_or_default(),
@@ -68,10 +87,7 @@ struct Asked {
 
 fn export(asked: &Asked) -> Result<Source, RunError> {
     let Asked { subdir, .. } = asked;
-    let repository = match &asked.location {
-        Some(location) => Repository::open(location, absolute(&asked.from)?.as_path(), &asked.cache)?,
-        None => Repository::discover(&asked.pipeline, &asked.cache)?,
-    };
+    let repository = open(asked.location.as_deref(), &asked.from, &asked.pipeline, &asked.cache)?;
     let commit = repository.resolve(&asked.revision)?;
     let version = repository.version_of(&commit, subdir, &asked.version)?;
     let file = File::create(&asked.tar).at("create", &asked.tar)?;

@@ -107,6 +107,14 @@ pub enum SourceError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A tag that is not there and cannot be made.
+    #[error("cannot make the tag `{tag}`: {reason}")]
+    NoTag {
+        /// The tag's name.
+        tag: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// A release is to come from a signed tag, and this is none.
     #[error("the tag `{tag}` is not signed: {reason}")]
     NotSigned {
@@ -243,6 +251,9 @@ impl Hint for SourceError {
             Self::BadTag { .. } => {
                 "tag releases like v1.2.3 or v1.2.3-rc1, choose another tag prefix, or take the version from a file"
                     .into()
+            }
+            Self::NoTag { tag, .. } => {
+                format!("make it yourself: `git tag --annotate {tag}`, and push it where others fetch from")
             }
             Self::NotSigned { .. } => "sign it: git tag --sign v1.2.3".into(),
             Self::BadTemplate { .. } => {

@@ -56,6 +56,32 @@ impl Repository {
             _ => Err(fail("it stands on another commit")),
         }
     }
+
+    /// The commit that the tag `name` stands on; `None` if there is no such tag.
+    pub fn tagged(&self, name: &str) -> Result<Option<Commit>> {
+        let reference = format!("refs/tags/{name}");
+        if !git2::Reference::is_valid_name(&reference) {
+            return Err(SourceError::NoTag { tag: name.to_owned(), reason: "git allows no such name" });
+        }
+        match self.git.find_reference(&reference) {
+            Ok(_) => self.resolve(&reference).map(Some),
+            Err(found) if found.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(found) => Err(SourceError::git("read the tags of", &self.location())(found)),
+        }
+    }
+
+    /// Makes an annotated tag on a commit, by the person that git's configuration names. A repository that was fetched from an address
+    /// gets none.
+    pub fn create_tag(&self, name: &str, commit: &Commit) -> Result<()> {
+        let bad = |reason| SourceError::NoTag { tag: name.to_owned(), reason };
+        if !matches!(self.location, super::Location::Local(_)) {
+            return Err(bad("the repository at the address has no such tag, and only its owners make one"));
+        }
+        let tagger = self.git.signature().map_err(|_| bad("git does not know who makes it"))?;
+        let id = self.lookup(commit)?;
+        let made = self.git.tag(name, id.as_object(), &tagger, &format!("{name}\n"), false);
+        made.map(|_| ()).map_err(SourceError::git("make a tag in", &self.location()))
+    }
 }
 
 /// A tag object before and after the last line that begins a signature, as git itself has it (gpg-interface.c, `parse_signature`).

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -81,6 +82,13 @@ impl Docker {
         local && kernel == rustix::system::uname().release().to_str().ok()
     }
 
+    /// The address of the engine's host in the network that containers get if they ask for none by name.
+    async fn gateway(&self, network: &str) -> Option<IpAddr> {
+        let network = self.quick.inspect_network(network, None).await.ok()?;
+        let pools = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        pools.into_iter().find_map(|pool| pool.gateway?.parse().ok())
+    }
+
     /// Asks the engine.
     pub(super) async fn describe(&self) -> Result<EngineInfo> {
         let fail = |error| self.error("ask the engine who it is", "engine", error);
@@ -88,7 +96,10 @@ impl Docker {
         let info = self.quick.info().await.map_err(fail)?;
         let is_podman = version.components.iter().flatten().any(|part| part.name.contains("Podman"));
         let init = !is_podman && runs_init(&info);
-        let emulators = self.is_here(info.kernel_version.as_deref()).then(emulators);
+        let is_here = self.is_here(info.kernel_version.as_deref());
+        let host =
+            if is_here { self.gateway(if is_podman { "podman" } else { "bridge" }).await } else { None };
+        let emulators = is_here.then(emulators);
         Ok(EngineInfo {
             kind: if is_podman { "podman" } else { "docker" }.to_owned(),
             version: version.version.unwrap_or_default(),
@@ -101,6 +112,7 @@ impl Docker {
             limits: info.memory_limit.unwrap_or(false) && info.pids_limit.unwrap_or(false),
             isolation: true,
             init,
+            host,
             shortcomings: Vec::new(),
         })
     }

@@ -69,6 +69,7 @@ mod snapshot;
 pub mod store;
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -305,6 +306,8 @@ impl Engine for Embedded {
             isolation: true,
             // With cgroup v2 alone an init system gets its own groups, but systemd has not been seen to run in them.
             init: !cgroup::is_unified() && !rootless::is_inside(),
+            // Such containers have this machine's network.
+            host: Some(Ipv4Addr::LOCALHOST.into()),
             shortcomings: if rootless::is_inside() { rootless::shortcomings() } else { Vec::new() },
         })
     }

@@ -9,12 +9,12 @@ pub(in crate::publish) struct Stanza {
     pub(super) text: String,
     pub(in crate::publish) package: String,
     pub(in crate::publish) version: String,
-    pub(super) architecture: String,
+    pub(in crate::publish) architecture: String,
     /// The name in Contents: the section and the package.
     pub(super) qualified: String,
     /// The key of the package file.
     pub(super) filename: String,
-    pub(super) digest: Digest,
+    pub(in crate::publish) digest: Digest,
 }
 
 impl Stanza {

@@ -13,9 +13,9 @@ use crate::publish::history::FileOf;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::publish) struct Entry {
     pub(in crate::publish) name: String,
-    pub(super) arch: String,
+    pub(in crate::publish) arch: String,
     pub(super) evr: Evr,
-    pub(super) digest: Digest,
+    pub(in crate::publish) digest: Digest,
     /// Where its file is, below the tree.
     pub(super) href: String,
     /// Its element in each of the files.

@@ -22,6 +22,50 @@ use crate::stage::{
 use crate::support::Hint;
 use crate::support::fs::PathContext;
 
+fn missing(run: &Run, what: &str) -> ArchiveError {
+    ArchiveError::Damaged {
+        what: format!("run {}", run.record.id),
+        reason: format!("it was archived without its {what}"),
+    }
+}
+
+fn bytes(archive: &Archive, digest: &Digest) -> Result<Vec<u8>, ArchiveError> {
+    let mut bytes = Vec::new();
+    archive.copy_blob(digest, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The pipeline of an archived run and the builders that it used, as they were then. Relative paths in it start from `folder`.
+pub(in super::super) fn archived_pipeline(
+    archive: &Archive,
+    run: &Run,
+    folder: &Path,
+) -> Result<(Pipeline, Builders), RunError> {
+    let mut files: BTreeMap<String, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
+    for file in run.files.iter().filter(|file| file.role == FileRole::Builder) {
+        if let Some((builder, name)) = file.name.split_once('/') {
+            files
+                .entry(builder.to_owned())
+                .or_default()
+                .insert(name.to_owned(), bytes(archive, &file.digest)?);
+        }
+    }
+    let format_of = |builder: &str| {
+        let target = run.record.targets.iter().find(|target| target.target.builder == builder);
+        // A builder of the shared stage alone makes no packages.
+        target.map_or(crate::model::Format::Deb, |target| target.target.format)
+    };
+    let builders = Builders::kept(
+        files.into_iter().map(|(name, files)| (name.clone(), (format_of(&name), files))).collect(),
+    );
+    let text = run.files.iter().find(|file| file.role == FileRole::Pipeline);
+    let text = text.ok_or_else(|| missing(run, "pipeline"))?;
+    let text = String::from_utf8_lossy(&bytes(archive, &text.digest)?).into_owned();
+    let file = PipelineFile { path: PathBuf::from("pipeline.toml"), folder: folder.to_owned(), text };
+    let pipeline = Pipeline::parse(&file, &builders)?;
+    Ok((pipeline, builders))
+}
+
 /// A run, with its inputs as they were.
 pub(super) struct Again {
     pub(super) run: Run,
@@ -33,35 +77,10 @@ pub(super) struct Again {
 
 impl Again {
     pub(super) fn open(archive: &Archive, run: Run, scratch: &Path) -> Result<Self, RunError> {
-        let missing = |what: &str| ArchiveError::Damaged {
-            what: format!("run {}", run.record.id),
-            reason: format!("it was archived without its {what}"),
-        };
-        let bytes = |digest: &Digest| -> Result<Vec<u8>, ArchiveError> {
-            let mut bytes = Vec::new();
-            archive.copy_blob(digest, &mut bytes)?;
-            Ok(bytes)
-        };
-        let mut files: BTreeMap<String, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
-        for file in run.files.iter().filter(|file| file.role == FileRole::Builder) {
-            if let Some((builder, name)) = file.name.split_once('/') {
-                files.entry(builder.to_owned()).or_default().insert(name.to_owned(), bytes(&file.digest)?);
-            }
-        }
-        let format_of = |builder: &str| {
-            let target = run.record.targets.iter().find(|target| target.target.builder == builder);
-            // A builder of the shared stage alone makes no packages.
-            target.map_or(crate::model::Format::Deb, |target| target.target.format)
-        };
-        let builders = Builders::kept(
-            files.into_iter().map(|(name, files)| (name.clone(), (format_of(&name), files))).collect(),
-        );
+        let bytes = |digest: &Digest| bytes(archive, digest);
+        let (pipeline, builders) = archived_pipeline(archive, &run, scratch)?;
         let of_role = |role| run.files.iter().find(|file| file.role == role);
-        let text = of_role(FileRole::Pipeline).ok_or_else(|| missing("pipeline"))?;
-        let text = String::from_utf8_lossy(&bytes(&text.digest)?).into_owned();
-        let file = PipelineFile { path: PathBuf::from("pipeline.toml"), folder: scratch.to_owned(), text };
-        let pipeline = Pipeline::parse(&file, &builders)?;
-        let source = of_role(FileRole::Source).ok_or_else(|| missing("source"))?;
+        let source = of_role(FileRole::Source).ok_or_else(|| missing(&run, "source"))?;
         let receipt = run.files.iter().find(|file| file.role == FileRole::Receipt && file.name == RECEIPT);
         if let Some(receipt) = receipt {
             check_receipt(&run, &bytes(&receipt.digest)?)?;
