@@ -53,6 +53,14 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
+/// Fails if a file has changed, came or went.
+fn assert_same(folder: &Path, before: &BTreeMap<PathBuf, Vec<u8>>, what: &str) {
+    let after = files(folder);
+    let all = before.keys().chain(after.keys());
+    let changed: Vec<&PathBuf> = all.filter(|path| before.get(*path) != after.get(*path)).collect();
+    assert!(changed.is_empty(), "{what} changed {changed:?}");
+}
+
 /// The file that a test changes.
 fn only<'a>(files: impl Iterator<Item = &'a PathBuf>, end: &str) -> PathBuf {
     let found: Vec<&PathBuf> = files.filter(|path| path.to_str().unwrap().ends_with(end)).collect();
@@ -163,10 +171,10 @@ async fn a_release_is_installed_and_upgraded_from_its_repository_and_what_is_not
     let again = told(release("v1.1.0", &["--no-check"]));
     assert_eq!(again["run"], second["run"]);
     assert_eq!(again["added"].as_array().unwrap().len(), 0, "{again:#}");
-    assert!(files(&to) == published, "publishing again changed something");
+    assert_same(&to, &published, "publishing again");
     let older = told(release("v1.0.0", &["--no-check"]));
     assert_eq!(older["run"], first["run"]);
-    assert!(files(&to) == published, "publishing an older release again changed something");
+    assert_same(&to, &published, "publishing an older release again");
     // What is older and new is no upgrade.
     git(&place.path("demo"), &["tag", "v1.0.1", "v1.0.0"]);
     let refused = release("v1.0.1", &[]);
@@ -176,7 +184,7 @@ async fn a_release_is_installed_and_upgraded_from_its_repository_and_what_is_not
     // A tag is on one commit.
     let refused = release("v1.0.1", &["--commit", "v1.1.0"]);
     assert_eq!(refused.status.code(), Some(2));
-    assert!(files(&to) == published, "a refused release changed something");
+    assert_same(&to, &published, "a refused release");
 
     // No part of a key is in the archive.
     let secret_text = fs::read_to_string(&secret).unwrap();

@@ -170,8 +170,14 @@ fn a_command_that_hangs_is_ended_with_its_children() {
     assert!(start.elapsed() < Duration::from_secs(20));
     assert!(error.to_string().contains("not done after 2 seconds; it says: waiting for a finger"), "{error}");
     let child = fs::read_to_string(pid).unwrap();
-    let state = fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
-    assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    let state = || fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
+    let gone = || state().is_empty() || state().contains(") Z ");
+    // A signal takes a moment to arrive.
+    let end = Instant::now() + Duration::from_secs(10);
+    while !gone() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(gone(), "{}", state());
 }
 
 /// Run by the test below, in an environment that names a gpg.

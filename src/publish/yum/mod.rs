@@ -20,6 +20,7 @@ use tree::{Next, Tree};
 use super::history;
 use super::place::Place;
 use super::{Context, PublishError, Result, Site, anchor};
+use crate::sign::verify_detached;
 use crate::support::fs::PathContext;
 
 /// The largest package that is compared with one that is there, bytes.
@@ -206,8 +207,18 @@ async fn sign(place: &dyn Place, folder: &str, context: &Context<'_>) -> Result<
         if signed.as_ref() == Some(&found.stamp) {
             break;
         }
-        let signature = signer.detached(&found.bytes)?;
-        place.put(&format!("{anchor}.asc"), signature.into_bytes()).await?;
+        // One that every key has made stays, so that publishing again changes nothing.
+        let by = signer.certificates()?;
+        let there = place.get(&format!("{anchor}.asc"), 1 << 20).await.ok().flatten();
+        let is_by = |key| {
+            there.as_ref().is_some_and(|there| {
+                verify_detached(std::slice::from_ref(key), &found.bytes, &there.bytes).is_ok()
+            })
+        };
+        if !by.iter().all(is_by) {
+            let signature = signer.detached(&found.bytes)?;
+            place.put(&format!("{anchor}.asc"), signature.into_bytes()).await?;
+        }
         signed = Some(found.stamp);
     }
     Ok(())

@@ -27,7 +27,7 @@
 //!
 //! # How a build uses it
 //!
-//! These functions are pure but for [`Repository::changes`]. They are meant for the exported tree of a release, before its build: the
+//! These functions are pure but for [`Repository::changes`](crate::source::Repository::changes). They are meant for the exported tree of a release, before its build: the
 //! changed `debian/changelog` ([`prepend`]) or spec ([`insert`]) is part of the source tree, and so of its digest and of the build's key. A snapshot
 //! keeps the changelog that its commit has.
 
