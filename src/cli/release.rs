@@ -39,7 +39,7 @@ pub(super) async fn release(common: &Common, arguments: ReleaseArguments) -> Res
     }
     let allowed = to.allow_downgrade.iter().cloned().collect();
     let (archive, builders) = (request.archive.clone(), request.builders.clone());
-    let id = match released(&archive, &request.pipeline, &found.commit)? {
+    let id = match released(&archive, &request.pipeline, &found)? {
         Some(id) => {
             if !is_json {
                 println!("built, verified and archived by run {id}");
@@ -47,7 +47,8 @@ pub(super) async fn release(common: &Common, arguments: ReleaseArguments) -> Res
             id
         }
         None => {
-            guard(&request, to.to.clone(), &channel, &allowed, context::cancelled_by_signals()).await?;
+            guard(&request, &found, to.to.clone(), &channel, &allowed, context::cancelled_by_signals())
+                .await?;
             match build(common, request).await? {
                 Ok(id) => id,
                 Err(code) => return Ok(code),

@@ -7,7 +7,7 @@ use super::publish::known_offers;
 use super::{Request, RunError, preview};
 use crate::archive::{Archive, Run, RunFilter};
 use crate::config::{Pipeline, VersionSection};
-use crate::model::{Digest, Outcome, RunId, TargetName};
+use crate::model::{Digest, Outcome, PackageVersion, RunId, TargetName};
 use crate::publish::{Channel, Folder, Options, Repository};
 use crate::sign::{Certificate, verify_detached};
 use crate::support::fs::PathContext;
@@ -86,10 +86,10 @@ pub fn tag(
 }
 
 /// The archived run that has built this release already: every target of the pipeline passed.
-pub fn released(archive: &Archive, pipeline: &Pipeline, commit: &str) -> Result<Option<RunId>, RunError> {
+pub fn released(archive: &Archive, pipeline: &Pipeline, tag: &ReleaseTag) -> Result<Option<RunId>, RunError> {
     let filter = RunFilter {
         package: Some(pipeline.name.clone()),
-        commit: Some(commit.to_owned()),
+        commit: Some(tag.commit.clone()),
         ..RunFilter::default()
     };
     for summary in archive.search(&filter, usize::MAX)? {
@@ -97,7 +97,7 @@ pub fn released(archive: &Archive, pipeline: &Pipeline, commit: &str) -> Result<
             summary.targets.iter().any(|target| target.target == *name && target.outcome == "passed")
         };
         if pipeline.targets.iter().all(|target| passed(&target.name))
-            && archive.run(summary.id.as_str())?.record.source.version.release
+            && is_of(&archive.run(summary.id.as_str())?.record.source.version, pipeline, tag)
         {
             return Ok(Some(summary.id));
         }
@@ -105,16 +105,34 @@ pub fn released(archive: &Archive, pipeline: &Pipeline, commit: &str) -> Result<
     Ok(None)
 }
 
-/// Refuses a release, before it is built, that would be no upgrade of what is published in a channel or archived as a release. The names of its packages
+/// The tag in what `git describe --long` says: all but the number of commits and the id.
+fn tag_of(version: &PackageVersion) -> &str {
+    version.describe.rsplitn(3, '-').nth(2).unwrap_or(&version.describe)
+}
+
+/// Whether a version is that of the tag. One from a file may have any name.
+fn is_of(version: &PackageVersion, pipeline: &Pipeline, tag: &ReleaseTag) -> bool {
+    let by_file = matches!(pipeline.version, VersionSection::File(_));
+    version.release && (by_file || tag_of(version) == tag.name)
+}
+
+/// Refuses a release, before it is built, whose commit has another version, or that would be no upgrade of what is published in a channel or archived as a release. The names of its packages
 /// are those of earlier runs, or else the pipeline's.
 pub async fn guard(
     request: &Request,
+    tag: &ReleaseTag,
     folder: PathBuf,
     channel: &Channel,
     allowed: &BTreeSet<String>,
     cancel: CancellationToken,
 ) -> Result<(), RunError> {
     let planned = preview(request.clone(), cancel).await?;
+    if !is_of(&planned.source.version, &request.pipeline, tag) {
+        return Err(RunError::NoRelease {
+            tag: tag.name.clone(),
+            why: format!("its commit is released as {}", tag_of(&planned.source.version)),
+        });
+    }
     let repository = Repository::open(Folder::open(&folder)?, Options::default())?;
     let offers = repository.offers(channel).await?;
     let archived = archived_releases(&request.archive, &request.pipeline, &planned.source.commit)?;
