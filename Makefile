@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint unit fuzz real emulated cgroup-v2 bench-piuparts bench-catalogue bench-archive bench-identical bench-engines
+.PHONY: demo demo-release test lint unit fuzz real emulated cgroup-v2 bench-piuparts bench-catalogue bench-archive bench-identical bench-engines
 
 # Tests that need a container engine, or root and overlayfs.
 REAL = binary(real) or binary(agents) or binary(catalogue) or binary(engine_conformance) or binary(docker_engine) \
@@ -14,6 +14,12 @@ demo:
 	.ci/setup.sh
 	cargo build --locked
 	.ci/demo.sh
+
+# Releases two tags of the demo agent into a signed repository, and installs from it with apt and dnf.
+demo-release:
+	.ci/setup.sh release
+	cargo build --locked
+	.ci/demo-release.sh
 
 # Everything that has to be true.
 test:

@@ -5,6 +5,7 @@
 #
 #   .ci/setup.sh          what a run needs
 #   .ci/setup.sh test     and what the tests need
+#   .ci/setup.sh release  and what makes the key of the demo of a release
 #   .ci/setup.sh vm       and what the tests in a virtual machine need
 #   .ci/setup.sh bench    and what the benchmarks compare with
 set -euo pipefail
@@ -132,6 +133,10 @@ if [ "${1-}" = bench ]; then
     [ -n "${DOCKER_HOST-}" ] || docker_answers || install_packages docker.io iptables
     install_packages busybox-static crun dpkg-dev jq piuparts podman restic rpm runc skopeo time uidmap zstd
     ordinary_user
+fi
+if [ "${1-}" = release ]; then
+    install_packages gnupg
+    exit
 fi
 if [ "${1-}" = vm ]; then
     install_packages e2fsprogs jq qemu-system-x86
