@@ -162,6 +162,9 @@ pub(super) struct DestinationArguments {
     /// Publish this package although users have a higher version (may be given several times)
     #[arg(long, value_name = "PACKAGE")]
     pub allow_downgrade: Vec<String>,
+    /// Take over, and sign, what another program or another key has published there
+    #[arg(long)]
+    pub adopt: bool,
     /// Do not install the packages from the repository in fresh images
     #[arg(long)]
     pub no_check: bool,

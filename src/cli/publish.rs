@@ -37,6 +37,7 @@ pub(super) async fn publish(common: &Common, arguments: PublishArguments) -> Res
         folder: to.to.clone(),
         url,
         keys,
+        adopt: to.adopt,
         allowed: to.allow_downgrade.iter().cloned().collect(),
         folders: context::folders(),
     };

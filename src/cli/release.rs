@@ -5,7 +5,7 @@ use super::{context, output, publish};
 use crate::model::RunId;
 use crate::publish::Channel;
 use crate::report;
-use crate::run::{PublishRequest, Request, guard, released, tag};
+use crate::run::{PublishRequest, Request, guard, released, tag, untag};
 
 /// `packhold release`: each step finds what an earlier try has done, and goes on from there.
 pub(super) async fn release(common: &Common, arguments: ReleaseArguments) -> Result<u8, CliError> {
@@ -47,8 +47,11 @@ pub(super) async fn release(common: &Common, arguments: ReleaseArguments) -> Res
             id
         }
         None => {
-            guard(&request, &found, to.to.clone(), &channel, &allowed, context::cancelled_by_signals())
-                .await?;
+            let cancel = context::cancelled_by_signals();
+            if let Err(error) = guard(&request, &found, to.to.clone(), &channel, &allowed, cancel).await {
+                untag(&request, &found)?;
+                return Err(error.into());
+            }
             match build(common, request).await? {
                 Ok(id) => id,
                 Err(code) => return Ok(code),
@@ -64,6 +67,7 @@ pub(super) async fn release(common: &Common, arguments: ReleaseArguments) -> Res
         folder: to.to.clone(),
         url: publish::address(to.url.as_deref()),
         keys,
+        adopt: to.adopt,
         allowed,
         builders,
         folders: context::folders(),

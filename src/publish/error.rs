@@ -56,6 +56,12 @@ pub enum PublishError {
     /// The signature could not be made.
     #[error(transparent)]
     Sign(#[from] SignError),
+    /// What is there would be signed, though nothing shows who has put it there.
+    #[error("{key} is there, and not signed by a key that is given")]
+    Untrusted {
+        /// What nobody known has signed.
+        key: String,
+    },
     /// A signed repository would become one without signature.
     #[error("{key} is signed, and would be no more")]
     WouldUnsign {
@@ -97,6 +103,7 @@ impl PublishError {
             Self::Name { .. }
                 | Self::Conflict { .. }
                 | Self::Package { .. }
+                | Self::Untrusted { .. }
                 | Self::WouldUnsign { .. }
                 | Self::NothingBefore { .. }
                 | Self::NothingToPromote { .. }
@@ -118,6 +125,9 @@ impl Hint for PublishError {
             }
             Self::Name { .. } => "use lower-case letters, digits, `.`, `+`, `~` and `-`, and begin with a letter or digit".to_owned(),
             Self::Sign(error) => error.hint(),
+            Self::Untrusted { .. } => {
+                "look at what it offers: whoever can write there may have put it there; to take it over, say --adopt once".to_owned()
+            }
             Self::WouldUnsign { .. } => "give the key that signs it".to_owned(),
             Self::Contended { .. } => "try again when fewer others publish to it".to_owned(),
             Self::NothingBefore { .. } => "earlier states are kept for a while only; publish the older version's run again".to_owned(),

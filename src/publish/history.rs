@@ -37,6 +37,20 @@ pub(super) struct Generation {
     pub(super) dropped: BTreeSet<String>,
 }
 
+/// The last state of an index.
+pub(super) struct Last {
+    /// That state.
+    pub(super) state: Generation,
+    /// Whether there is one to go back to.
+    pub(super) has_before: bool,
+}
+
+impl Last {
+    pub(super) fn of(state: Generation, earlier: &[Generation]) -> Self {
+        Self { has_before: before(earlier, &state).is_some(), state }
+    }
+}
+
 /// The earlier states that are kept, oldest first, once `current` has been superseded at `now`.
 pub(super) fn kept(
     mut earlier: Vec<Generation>,

@@ -43,7 +43,7 @@ pub use error::{PublishError, Result};
 pub use name::Channel;
 pub use options::Options;
 pub use place::{Folder, Found, Listed, Place, Stamp};
-pub use repository::{Addition, Offer, Publication, Published, Repository};
+pub use repository::{Addition, Offer, Publication, Published, Repository, Wanted};
 
 use crate::model::Digest;
 use crate::sign::{Certificate, Signer};

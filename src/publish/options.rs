@@ -5,10 +5,14 @@ use super::{PublishError, Result};
 /// What a repository says of itself, and what it keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Who publishes: `Origin` of apt's Release.
+    /// Who publishes: `Origin` of apt's Release. Without one, a suite keeps what it has: clients refuse a change until they are told.
     pub origin: String,
-    /// What it is: `Label` of apt's Release, the name in yum's `.repo` files.
+    /// What it is: `Label` of apt's Release, the name in yum's `.repo` files; as the origin.
     pub label: String,
+    /// What both are in a new suite where they are not given.
+    pub name: String,
+    /// Takes over what is not signed by one of the keys: what another program, or another key, has published.
+    pub adopt: bool,
     /// How long clients may rely on what they fetched (`Valid-Until` of apt's Release); for ever by default. A suite is to be
     /// published again before it is over.
     pub valid_for: Option<SignedDuration>,
@@ -24,7 +28,7 @@ pub struct Options {
 
 impl Options {
     pub(super) fn check(&self) -> Result<()> {
-        for (what, name) in [("origin", &self.origin), ("label", &self.label)] {
+        for (what, name) in [("origin", &self.origin), ("label", &self.label), ("repository", &self.name)] {
             if name.chars().any(char::is_control) || name.trim() != name {
                 return Err(PublishError::Name { what, name: name.clone() });
             }

@@ -60,6 +60,21 @@ pub struct Offer {
     pub digest: Digest,
 }
 
+/// A package that is to be promoted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its format.
+    pub format: Format,
+    /// The distro release that it is for.
+    pub distro: String,
+    /// Its name.
+    pub package: String,
+    /// Its whole version.
+    pub version: String,
+    /// The digest of its file, if that must be so: signatures change those of rpms.
+    pub digest: Option<Digest>,
+}
+
 /// Repositories for apt and yum in one place.
 pub struct Repository<P> {
     place: P,
@@ -82,6 +97,7 @@ impl<P: Place> Repository<P> {
     pub async fn publish(&self, publication: &Publication, signer: Option<&dyn Signer>) -> Result<Published> {
         let context = self.context(&publication.id, signer);
         let _lock = self.place.lock().await?;
+        self.keeps_signatures(signer).await?;
         let mut debs: BTreeMap<Site, Vec<apt::Pooled>> = BTreeMap::new();
         let mut rpms: BTreeMap<(Site, String), Vec<Entry>> = BTreeMap::new();
         for package in &publication.packages {
@@ -93,6 +109,12 @@ impl<P: Place> Repository<P> {
             if package.path.extension().is_some_and(|extension| extension == "rpm") {
                 let own = yum::architecture(&package.path)?;
                 let architectures = match own.as_str() {
+                    "noarch" if package.architectures.is_empty() => {
+                        let file =
+                            package.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                        let reason = "it is for all architectures, and none is known".to_owned();
+                        return Err(PublishError::Package { file, reason });
+                    }
                     "noarch" => package.architectures.clone(),
                     _ => vec![own],
                 };
@@ -139,6 +161,26 @@ impl<P: Place> Repository<P> {
         Ok(offers)
     }
 
+    /// Fails if something of the repository is signed and there is no signer: what users are told of it would be wrong.
+    async fn keeps_signatures(&self, signer: Option<&dyn Signer>) -> Result<()> {
+        if signer.is_some() {
+            return Ok(());
+        }
+        for site in apt::sites(&self.place).await? {
+            let key = format!("dists/{}/InRelease", site.suite());
+            if self.place.size(&key).await?.is_some() {
+                return Err(PublishError::WouldUnsign { key });
+            }
+        }
+        for (site, arch) in yum::sites(&self.place).await? {
+            if yum::is_signed(&self.place, &site, &arch).await? {
+                let key = format!("rpm/{}/{}/{arch}/repodata/repomd.xml", site.channel, site.distro);
+                return Err(PublishError::WouldUnsign { key });
+            }
+        }
+        Ok(())
+    }
+
     async fn add(
         &self,
         debs: BTreeMap<Site, Vec<apt::Pooled>>,
@@ -173,25 +215,35 @@ impl<P: Place> Repository<P> {
         page::write(&self.place, page::files(&self.options, url, &offers, &keys)?).await
     }
 
-    /// Puts into channel `to` what channel `from` has, the same bytes: the packages of these names and versions, or everything if there are none.
+    /// Puts into channel `to` what channel `from` has, the same bytes: these packages, all of which must be there, or everything if there are none.
     /// `id` is what the history calls it.
     pub async fn promote(
         &self,
         id: &str,
         from: &Channel,
         to: &Channel,
-        wanted: &BTreeSet<(String, String)>,
+        wanted: &[Wanted],
         signer: Option<&dyn Signer>,
     ) -> Result<Published> {
         let context = self.context(id, signer);
         let _lock = self.place.lock().await?;
-        let takes = |name: &str, version: &str| {
-            wanted.is_empty() || wanted.contains(&(name.to_owned(), version.to_owned()))
+        self.keeps_signatures(signer).await?;
+        let mut missing: BTreeSet<usize> = (0..wanted.len()).collect();
+        let mut takes = |format: Format, distro: &str, name: &str, version: &str, digest: &Digest| {
+            let fits = |wanted: &Wanted| {
+                (wanted.format, wanted.distro.as_str(), wanted.package.as_str(), wanted.version.as_str())
+                    == (format, distro, name, version)
+                    && wanted.digest.is_none_or(|wanted| wanted == *digest)
+            };
+            let found = wanted.iter().position(fits);
+            found.inspect(|at| _ = missing.remove(at)).is_some() || wanted.is_empty()
         };
         let (mut debs, mut rpms) = (BTreeMap::new(), BTreeMap::new());
         for site in apt::sites(&self.place).await?.into_iter().filter(|site| site.channel == *from) {
             let mut pooled = apt::packages(&self.place, &site).await?;
-            pooled.retain(|(_, Stanza { package, version, .. })| takes(package, version));
+            pooled.retain(|(_, Stanza { package, version, digest, .. })| {
+                takes(Format::Deb, &site.distro, package, version, digest)
+            });
             if !pooled.is_empty() {
                 debs.insert(Site { channel: to.clone(), distro: site.distro }, pooled);
             }
@@ -200,16 +252,19 @@ impl<P: Place> Repository<P> {
             yum::sites(&self.place).await?.into_iter().filter(|(site, _)| site.channel == *from)
         {
             let mut entries = yum::packages(&self.place, &site, &arch).await?;
-            entries.retain(|entry| takes(&entry.name, &entry.version()));
+            entries.retain(|entry| {
+                takes(Format::Rpm, &site.distro, &entry.name, &entry.version(), &entry.digest)
+            });
             if !entries.is_empty() {
                 let target = Site { channel: to.clone(), distro: site.distro.clone() };
                 yum::share(&self.place, &entries, &arch, &site, &target).await?;
                 rpms.insert((target, arch), entries);
             }
         }
-        if debs.is_empty() && rpms.is_empty() {
-            let what = match wanted.iter().next() {
-                Some((name, version)) => format!("{name} {version}"),
+        let missing = missing.first().and_then(|at| wanted.get(*at));
+        if missing.is_some() || debs.is_empty() && rpms.is_empty() {
+            let what = match missing {
+                Some(Wanted { package, version, distro, .. }) => format!("{package} {version} for {distro}"),
                 None => "any package".to_owned(),
             };
             return Err(PublishError::NothingToPromote { channel: from.to_string(), what });
@@ -231,11 +286,16 @@ impl<P: Place> Repository<P> {
         {
             last.extend(yum::last(&self.place, &site, &arch).await?.map(|state| (state, site, Some(arch))));
         }
-        let newest =
-            last.iter().max_by_key(|(state, ..)| state.time).map(|(state, ..)| state.publication.clone());
-        let newest = newest.ok_or_else(|| PublishError::NothingBefore { channel: channel.to_string() })?;
+        let nothing = || PublishError::NothingBefore { channel: channel.to_string() };
+        let newest = last.iter().max_by_key(|(last, ..)| last.state.time);
+        let newest = newest.map(|(last, ..)| last.state.publication.clone()).ok_or_else(nothing)?;
+        last.retain(|(last, ..)| last.state.publication == newest);
+        // All of them or none.
+        if last.iter().any(|(last, ..)| !last.has_before) {
+            return Err(nothing());
+        }
         let mut indexes = Vec::new();
-        for (_, site, arch) in last.into_iter().filter(|(state, ..)| state.publication == newest) {
+        for (_, site, arch) in last {
             match arch {
                 None => {
                     apt::roll_back(&self.place, &site, &context).await?;

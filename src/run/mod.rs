@@ -38,7 +38,7 @@ pub use folders::{Folders, Swept, sweep};
 pub use preview::{Preview, TargetPreview, preview};
 pub use publish::{PublishRequest, PublishedRun, SigningKeys, publish, roll_back};
 pub use published::{CheckPublished, PublishedRepository, check_published};
-pub use release::{ReleaseTag, guard, released, tag};
+pub use release::{ReleaseTag, guard, released, tag, untag};
 pub use replay::{Replay, ReplayRequest, ReplayedArtifact, ReplayedTarget, replay};
 pub use request::{CheckReproducible, Request};
 pub use update::{Updated, sharing_builders, update};

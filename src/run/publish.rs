@@ -1,6 +1,6 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::replay::archived_pipeline;
 use super::{Folders, PublishedRepository, RunError};
@@ -9,8 +9,10 @@ use crate::config::Builders;
 use crate::model::{
     Architecture, Artifact, ArtifactKind, Format, Outcome, PackageIdentity, RunId, TargetName, TargetRecord,
 };
-use crate::publish::{Addition, Channel, Folder, Offer, Options, Publication, Published, Repository, client};
-use crate::sign::{KeySource, Keys, Options as SignOptions, Passphrase, Signer};
+use crate::publish::{
+    Addition, Channel, Folder, Offer, Options, Publication, Published, Repository, Wanted, client,
+};
+use crate::sign::{self, Certificate, KeySource, Keys, Options as SignOptions, Passphrase, Signer};
 use crate::stage::KEY_FILE;
 use crate::versions::{self, Candidate, Known, Place, Verdict};
 
@@ -33,6 +35,8 @@ pub struct PublishRequest {
     pub url: Option<String>,
     /// What signs.
     pub keys: SigningKeys,
+    /// Whether what no known key has signed there is taken over.
+    pub adopt: bool,
     /// Names of packages that may get a lower version, or another of the same number.
     pub allowed: BTreeSet<String>,
     /// The builders that can be named: they say for which distro release a target's packages are.
@@ -52,7 +56,7 @@ pub struct SigningKeys {
 impl SigningKeys {
     /// The keys, ready to sign, and what their owner should know. Signatures of rpms have a time that follows from the run, so that the same
     /// run gives the same files.
-    fn open(&self, run: Option<&Run>) -> Result<Option<(Keys, Vec<String>)>, RunError> {
+    fn open(&self, run: Option<&Run>) -> Result<Option<(RunKeys, Vec<String>)>, RunError> {
         if self.sources.is_empty() {
             return Ok(None);
         }
@@ -62,10 +66,36 @@ impl SigningKeys {
         };
         let keys = open(None)?;
         let warnings = keys.warnings();
-        let Some(run) = run else { return Ok(Some((keys, warnings))) };
         let newest = keys.certificates()?.iter().map(|certificate| certificate.created).max();
-        let time = newest.map_or(run.record.started, |created| created.max(run.record.started));
-        Ok(Some((open(Some(time))?, warnings)))
+        let time =
+            run.map(|run| newest.map_or(run.record.started, |created| created.max(run.record.started)));
+        // A key that signs today may not have been there then.
+        let then = time.and_then(|time| open(Some(time)).ok());
+        Ok(Some((RunKeys { now: keys, then }, warnings)))
+    }
+}
+
+/// Keys that sign a repository now, and the headers of a run's rpms at a time that follows from the run.
+struct RunKeys {
+    now: Keys,
+    then: Option<Keys>,
+}
+
+impl Signer for RunKeys {
+    fn certificates(&self) -> sign::Result<Vec<Certificate>> {
+        self.now.certificates()
+    }
+
+    fn detached(&self, bytes: &[u8]) -> sign::Result<String> {
+        self.now.detached(bytes)
+    }
+
+    fn clearsigned(&self, text: &str) -> sign::Result<String> {
+        self.now.clearsigned(text)
+    }
+
+    fn sign_rpm(&self, path: &Path, out: &Path) -> sign::Result<()> {
+        self.then.as_ref().unwrap_or(&self.now).sign_rpm(path, out)
     }
 }
 
@@ -104,8 +134,10 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
     }
     let packages = packages(&run, &distros)?;
     let options = Options {
-        origin: section.origin.clone().unwrap_or_else(|| pipeline.name.clone()),
-        label: section.label.clone().unwrap_or_else(|| pipeline.name.clone()),
+        origin: section.origin.clone().unwrap_or_default(),
+        label: section.label.clone().unwrap_or_default(),
+        name: pipeline.name.clone(),
+        adopt: request.adopt,
         valid_for: section.valid_for.and_then(|time| time.try_into().ok()),
         keep: section.keep.get(request.channel.as_str()).copied(),
         url: request.url.clone(),
@@ -129,10 +161,14 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
     }
     let published = match &request.from {
         Some(from) => {
-            let wanted = packages
-                .iter()
-                .map(|package| (package.identity.name.clone(), package.identity.version.clone()))
-                .collect();
+            let wanted = |package: &Package| Wanted {
+                format: package.target.format,
+                distro: package.distro.clone(),
+                package: package.identity.name.clone(),
+                version: package.identity.version.clone(),
+                digest: Some(package.artifact.digest).filter(|_| package.target.format == Format::Deb),
+            };
+            let wanted: Vec<Wanted> = packages.iter().map(wanted).collect();
             repository.promote(run.record.id.as_str(), from, &request.channel, &wanted, signer_of()).await?
         }
         None => {
@@ -159,6 +195,8 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
             repository.publish(&publication, signer_of()).await?
         }
     };
+    // Some versions may be gone now.
+    let offered = repository.offers(&request.channel).await?;
     let certificates = signer_of().map(|signer| signer.certificates()).transpose()?.unwrap_or_default();
     let keys: String = certificates.iter().map(|certificate| certificate.armored.as_str()).collect();
     let fingerprints: Vec<String> =
@@ -167,11 +205,12 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
         let own: Vec<&Package> = packages.iter().filter(|package| package.target == *target).collect();
         let version = |package: &&Package| (package.identity.name.clone(), package.identity.version.clone());
         let previous = own.iter().filter_map(|package| {
-            let PackageIdentity { name, version, .. } = &package.identity;
-            let earlier = before.iter().filter(|offer| {
+            let PackageIdentity { name, version, arch } = &package.identity;
+            let earlier = offered.iter().filter(|offer| {
                 offer.distro == *distro
                     && offer.format == target.format
                     && offer.package == *name
+                    && [arch, "all", "noarch"].contains(&offer.architecture.as_str())
                     && versions::compare(target.format, &offer.version, version).is_ok_and(Ordering::is_lt)
             });
             let newest = earlier.max_by(|a, b| {

@@ -85,6 +85,14 @@ pub fn tag(
     Ok(ReleaseTag { name: name.to_owned(), commit: found.id, made, signed_by })
 }
 
+/// Takes back a tag that [`tag`] has made, if it has.
+pub fn untag(request: &Request, tag: &ReleaseTag) -> Result<(), RunError> {
+    if tag.made {
+        super::source::repository(request)?.remove_tag(&tag.name)?;
+    }
+    Ok(())
+}
+
 /// The archived run that has built this release already: every target of the pipeline passed.
 pub fn released(archive: &Archive, pipeline: &Pipeline, tag: &ReleaseTag) -> Result<Option<RunId>, RunError> {
     let filter = RunFilter {

@@ -46,7 +46,7 @@ pub use error::{Result, SignError};
 pub use keys::Keys;
 pub use secret::Passphrase;
 pub use source::{KeySource, Options};
-pub use verify::verify_detached;
+pub use verify::{verify_clearsigned, verify_detached};
 
 /// One or more keys that sign.
 pub trait Signer: Send + Sync {

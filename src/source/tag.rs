@@ -70,6 +70,11 @@ impl Repository {
         }
     }
 
+    /// Takes a tag away that [`Repository::create_tag`] has made.
+    pub fn remove_tag(&self, name: &str) -> Result<()> {
+        self.git.tag_delete(name).map_err(SourceError::git("remove a tag from", &self.location()))
+    }
+
     /// Makes an annotated tag on a commit, by the person that git's configuration names. A repository that was fetched from an address
     /// gets none.
     pub fn create_tag(&self, name: &str, commit: &Commit) -> Result<()> {

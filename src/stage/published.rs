@@ -99,7 +99,15 @@ impl Client<'_> {
             let title = "install the release before from the repository";
             self.step(title, "install", previous, FailReason::InstallFailed).await?;
             self.has(previous).await?;
-            self.step("upgrade from the repository", "upgrade", packages, FailReason::UpgradeFailed).await?;
+            let is_there = |package: &&(String, String)| previous.iter().any(|(name, _)| *name == package.0);
+            let (upgraded, new): (Vec<_>, Vec<_>) = packages.iter().partition(is_there);
+            let (upgraded, new): (Vec<_>, Vec<_>) =
+                (upgraded.into_iter().cloned().collect(), new.into_iter().cloned().collect());
+            self.step("upgrade from the repository", "upgrade", &upgraded, FailReason::UpgradeFailed).await?;
+            if !new.is_empty() {
+                let title = "install what is new from the repository";
+                self.step(title, "install", &new, FailReason::InstallFailed).await?;
+            }
         } else {
             self.step("install from the repository", "install", packages, FailReason::InstallFailed).await?;
         }

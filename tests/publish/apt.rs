@@ -3,8 +3,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use packhold::model::Format;
 use packhold::publish::{
-    Addition, Channel, Folder, Options, Publication, PublishError, Published, Repository,
+    Addition, Channel, Folder, Options, Publication, PublishError, Published, Repository, Wanted,
 };
 
 use crate::packages::{deb, run};
@@ -12,6 +13,12 @@ use crate::signer::Key;
 
 pub fn channel(name: &str) -> Channel {
     Channel::new(name).unwrap()
+}
+
+/// The package `a` in this version.
+pub fn wanted(format: Format, distro: &str, version: &str) -> Wanted {
+    let (distro, version) = (distro.to_owned(), version.to_owned());
+    Wanted { format, distro, package: "a".to_owned(), version, digest: None }
 }
 
 pub fn options() -> Options {
@@ -266,18 +273,18 @@ async fn channels_promote_keep_and_roll_back() {
             && !contents.contains("usr/share/a/2 "),
         "{contents}"
     );
-    let wanted = BTreeSet::from([("a".to_owned(), "1.9".to_owned())]);
+    let wanted = [wanted(Format::Deb, "bookworm", "1.9")];
     let (snapshot, stable) = (channel("snapshot"), channel("stable"));
     repository.promote("promotion 1", &snapshot, &stable, &wanted, None).await.unwrap();
     assert_eq!(finds("bookworm"), ["a 1.9"]);
-    repository.promote("promotion 2", &snapshot, &stable, &BTreeSet::new(), None).await.unwrap();
+    repository.promote("promotion 2", &snapshot, &stable, &[], None).await.unwrap();
     assert_eq!(finds("bookworm"), ["a 1.10", "a 1.9"]);
     assert_eq!(repository.roll_back(&stable, None).await.unwrap(), ["dists/bookworm"]);
     assert_eq!(finds("bookworm"), ["a 1.9"]);
     assert!(matches!(repository.roll_back(&stable, None).await, Err(PublishError::NothingBefore { .. })));
     repository.roll_back(&snapshot, None).await.unwrap();
     assert_eq!(finds("bookworm-snapshot"), ["a 1.2", "a 1.9"]);
-    let missing = BTreeSet::from([("a".to_owned(), "7".to_owned())]);
+    let missing = [wanted[0].clone(), self::wanted(Format::Deb, "bookworm", "7")];
     let refused = repository.promote("promotion 3", &snapshot, &stable, &missing, None).await;
     assert!(matches!(refused, Err(PublishError::NothingToPromote { .. })));
     // It goes on from there.

@@ -6,4 +6,5 @@ mod apt;
 mod packages;
 mod processes;
 mod signer;
+mod trust;
 mod yum;

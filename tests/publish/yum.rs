@@ -3,11 +3,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use packhold::model::Format;
 use packhold::publish::{Options, PublishError};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-use crate::apt::{channel, options, publication, repository};
+use crate::apt::{channel, options, publication, repository, wanted};
 use crate::packages::{rpm, run};
 use crate::signer::Key;
 
@@ -133,10 +134,10 @@ async fn dnf_reads_a_tree_after_each_publication_promotion_and_rollback() {
     let tree = |channel: &str| root.path().join(format!("rpm/{channel}/rocky-9/x86_64"));
     assert_eq!(dnf_finds(&tree("snapshot")), ["a 1.10-1", "a 1.9-1"]);
     let (snapshot, stable) = (channel("snapshot"), channel("stable"));
-    let wanted = BTreeSet::from([("a".to_owned(), "1.9-1".to_owned())]);
+    let wanted = [wanted(Format::Rpm, "rocky-9", "1.9-1")];
     repository.promote("promotion 1", &snapshot, &stable, &wanted, key.signer()).await.unwrap();
     assert_eq!(dnf_finds(&tree("stable")), ["a 1.9-1"]);
-    repository.promote("promotion 2", &snapshot, &stable, &BTreeSet::new(), key.signer()).await.unwrap();
+    repository.promote("promotion 2", &snapshot, &stable, &[], key.signer()).await.unwrap();
     assert_eq!(dnf_finds(&tree("stable")), ["a 1.10-1", "a 1.9-1"]);
     repository.roll_back(&stable, key.signer()).await.unwrap();
     assert_eq!(dnf_finds(&tree("stable")), ["a 1.9-1"]);

@@ -88,7 +88,12 @@ fn hierarchies() -> io::Result<Vec<Hierarchy>> {
     if is_inside() && !has_groups() {
         return Ok(Vec::new());
     }
-    Ok(parse_mounts(&fs::read_to_string("/proc/self/mountinfo")?))
+    let mut all = parse_mounts(&fs::read_to_string("/proc/self/mountinfo")?);
+    if is_inside() {
+        // What is delegated to an ordinary user is of version 2; groups of version 1 that somebody has mounted are not his.
+        all.retain(|each| each.unified);
+    }
+    Ok(all)
 }
 
 fn parse_mounts(text: &str) -> Vec<Hierarchy> {

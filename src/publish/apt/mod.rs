@@ -52,9 +52,10 @@ pub(super) async fn packages(place: &dyn Place, site: &Site) -> Result<Vec<Poole
     Ok(suite.packages.into_iter().flat_map(of).collect())
 }
 
-/// Whether a suite is published, and what published it last, if that is known.
-pub(super) async fn last(place: &dyn Place, site: &Site) -> Result<Option<history::Generation>> {
-    Ok(Suite::with_state(place, &site.suite()).await?.state.map(|state| state.current))
+/// What published a suite last, and whether it has an earlier state to go back to, if that is known.
+pub(super) async fn last(place: &dyn Place, site: &Site) -> Result<Option<history::Last>> {
+    let state = Suite::with_state(place, &site.suite()).await?.state;
+    Ok(state.map(|state| history::Last::of(state.current, &state.earlier)))
 }
 
 /// The sites of the suites that Packhold publishes here.
@@ -62,7 +63,9 @@ pub(super) async fn sites(place: &dyn Place) -> Result<Vec<Site>> {
     let mut sites = Vec::new();
     for name in place.folders("dists").await? {
         if let Some(state) = Suite::with_state(place, &name).await?.state {
-            sites.push(Site { channel: state.channel, distro: state.distro });
+            let site = Site { channel: state.channel, distro: state.distro };
+            // A folder of another name is another name of the suite.
+            sites.extend((site.suite() == name).then_some(site));
         }
     }
     Ok(sites)
@@ -84,6 +87,7 @@ pub(super) async fn add(
     let mut attempt = 0;
     loop {
         let mut suite = Suite::load(place, &site.suite()).await?;
+        suite.trust(context)?;
         for (component, stanza) in pooled {
             suite.add(component, stanza)?;
         }
@@ -91,7 +95,8 @@ pub(super) async fn add(
             suite.retain(keep);
         }
         let added: Vec<String> = suite.added.iter().map(|(_, stanza)| stanza.filename.clone()).collect();
-        if added.is_empty() && suite.removed.is_empty() && suite.stamp.is_some() && suite.state.is_some() {
+        let is_known = suite.stamp.is_some() && suite.state.is_some();
+        if added.is_empty() && suite.removed.is_empty() && is_known && !suite.ages(context) {
             follow(place, &site.suite(), context).await?;
             return Ok(added);
         }
@@ -110,6 +115,7 @@ pub(super) async fn roll_back(place: &dyn Place, site: &Site, context: &Context<
     let mut attempt = 0;
     loop {
         let mut suite = Suite::load(place, &site.suite()).await?;
+        suite.trust(context)?;
         let nothing = || PublishError::NothingBefore { channel: site.channel.to_string() };
         let state = suite.state.as_ref().ok_or_else(nothing)?;
         let before = history::before(&state.earlier, &state.current).ok_or_else(nothing)?.clone();

@@ -64,6 +64,14 @@ impl Release {
     }
 }
 
+impl Release {
+    /// Until when clients rely on it.
+    pub(super) fn until(&self) -> Option<Timestamp> {
+        let parsed = jiff::fmt::strtime::parse(DATE, self.field("Valid-Until")).ok()?;
+        jiff::tz::TimeZone::UTC.to_timestamp(parsed.to_datetime().ok()?).ok()
+    }
+}
+
 /// The text that an `InRelease` signs (RFC 4880, section 7), or the text itself if it is no such message.
 pub(super) fn signed_text(inrelease: &str) -> Result<String, String> {
     let Some(message) = inrelease.trim_start().strip_prefix("-----BEGIN PGP SIGNED MESSAGE-----") else {
@@ -76,9 +84,12 @@ pub(super) fn signed_text(inrelease: &str) -> Result<String, String> {
     Ok(lines.collect::<Vec<_>>().join("\n") + "\n")
 }
 
+/// How `Release` has dates, for strftime(3).
+const DATE: &str = "%a, %d %b %Y %H:%M:%S UTC";
+
 /// A date as `Release` has it, in UTC.
 pub(super) fn date(time: Timestamp) -> String {
-    time.strftime("%a, %d %b %Y %H:%M:%S UTC").to_string()
+    time.strftime(DATE).to_string()
 }
 
 #[cfg(test)]

@@ -234,14 +234,21 @@ impl Suite {
             .filter_map(|name| name.split_once("/binary-")?.1.strip_suffix("/Packages"))
             .collect();
         let join = |words: std::collections::BTreeSet<&str>| words.into_iter().collect::<Vec<_>>().join(" ");
-        let until = context.options.valid_for.and_then(|span| time.checked_add(span).ok());
+        let until = context.options.valid_for.and_then(|span| time.checked_add(span).ok()).map(date);
+        // Clients refuse a suite whose names change until they are told to take it.
+        let named = |given: &String, field: &str| match (given.as_str(), self.release.field(field)) {
+            ("", "") => context.options.name.clone(),
+            ("", known) => known.to_owned(),
+            (given, _) => given.to_owned(),
+        };
+        let kept = origin.map(|_| self.release.field("Valid-Until").to_owned());
         let fields = release_fields(vec![
-            ("Origin", context.options.origin.clone()),
-            ("Label", context.options.label.clone()),
+            ("Origin", named(&context.options.origin, "Origin")),
+            ("Label", named(&context.options.label, "Label")),
             ("Suite", suite.clone()),
             ("Codename", suite),
             ("Date", date(time)),
-            ("Valid-Until", until.map(date).unwrap_or_default()),
+            ("Valid-Until", until.or(kept).unwrap_or_default()),
             ("Acquire-By-Hash", "yes".to_owned()),
             ("Architectures", join(architectures)),
             ("Components", join(components)),

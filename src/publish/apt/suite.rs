@@ -10,7 +10,8 @@ use crate::model::{Digest, Format};
 use crate::publish::blocks::Block;
 use crate::publish::history::{FileOf, Generation};
 use crate::publish::place::{Place, Stamp};
-use crate::publish::{Channel, PublishError, Result, unpacked};
+use crate::publish::{Channel, Context, PublishError, Result, unpacked};
+use crate::sign::verify_clearsigned;
 use crate::versions::compare;
 
 /// The largest index file that is read, bytes.
@@ -46,6 +47,8 @@ pub(super) struct Suite {
     /// What its anchor is: `InRelease`, or `Release` where it is not signed.
     pub(super) signed: bool,
     pub(super) stamp: Option<Stamp>,
+    /// The anchor as it is.
+    document: String,
     /// The text of `Release`.
     pub(super) text: String,
     pub(super) release: Release,
@@ -79,6 +82,7 @@ impl Suite {
             folder: folder.clone(),
             signed: false,
             stamp: None,
+            document: String::new(),
             text: String::new(),
             release: Release::default(),
             state: None,
@@ -93,10 +97,29 @@ impl Suite {
             let text = String::from_utf8(found.bytes).map_err(|error| foreign(error.to_string()))?;
             suite.text = signed_text(&text).map_err(foreign)?;
             suite.release = Release::parse(&suite.text).map_err(foreign)?;
-            (suite.signed, suite.stamp) = (signed, Some(found.stamp));
+            (suite.signed, suite.stamp, suite.document) = (signed, Some(found.stamp), text);
             break;
         }
         Ok(suite)
+    }
+
+    /// Fails if what is published would be signed again and nobody known has signed it: whoever can write to the place is not yet
+    /// one whose packages users should get.
+    pub(super) fn trust(&self, context: &Context<'_>) -> Result<()> {
+        let Some(signer) = context.signer.filter(|_| self.stamp.is_some() && !context.options.adopt) else {
+            return Ok(());
+        };
+        let anchor = if self.signed { "InRelease" } else { "Release" };
+        verify_clearsigned(&signer.certificates()?, &self.document)
+            .map(|_| ())
+            .map_err(|_| PublishError::Untrusted { key: format!("{}/{anchor}", self.folder) })
+    }
+
+    /// Whether less than half of the time is left for which clients rely on it.
+    pub(super) fn ages(&self, context: &Context<'_>) -> bool {
+        let Some(valid) = context.options.valid_for else { return false };
+        let left = self.release.until().map(|until| until.duration_since(context.now));
+        left.is_none_or(|left| left < valid / 2)
     }
 
     async fn read_state(&mut self, place: &dyn Place) -> Result<()> {

@@ -20,11 +20,14 @@ use tree::{Next, Tree};
 use super::history;
 use super::place::Place;
 use super::{Context, PublishError, Result, Site, anchor};
-use crate::sign::verify_detached;
+use crate::sign::{Certificate, verify_detached};
 use crate::support::fs::PathContext;
 
 /// The largest package that is compared with one that is there, bytes.
 const MAX_PACKAGE: u64 = 8 << 30;
+
+/// The largest anchor, bytes.
+const MAX_ANCHOR: u64 = 64 << 20;
 
 /// The architecture of a package, as rpm says it.
 pub(super) fn architecture(path: &Path) -> Result<String> {
@@ -97,16 +100,24 @@ pub(super) async fn share(
 ) -> Result<()> {
     for entry in entries {
         let key = |site| format!("{}/{}", folder(site, arch), entry.href);
-        if place.size(&key(to)).await?.is_none() {
-            place.copy(&key(from), &key(to)).await?;
+        match place.get(&key(to), MAX_PACKAGE).await? {
+            None => place.copy(&key(from), &key(to)).await?,
+            Some(there) if crate::model::Digest::of(&there.bytes) == entry.digest => {}
+            Some(_) => return Err(PublishError::Conflict { path: key(to) }),
         }
     }
     Ok(())
 }
 
-/// What published a tree last, if that is known.
-pub(super) async fn last(place: &dyn Place, site: &Site, arch: &str) -> Result<Option<history::Generation>> {
-    Ok(Tree::load(place, &folder(site, arch)).await?.state.map(|state| state.current))
+/// What published a tree last, and whether it has an earlier state to go back to, if that is known.
+pub(super) async fn last(place: &dyn Place, site: &Site, arch: &str) -> Result<Option<history::Last>> {
+    let state = Tree::load(place, &folder(site, arch)).await?.state;
+    Ok(state.map(|state| history::Last::of(state.current, &state.earlier)))
+}
+
+/// Whether a tree is signed.
+pub(super) async fn is_signed(place: &dyn Place, site: &Site, arch: &str) -> Result<bool> {
+    Ok(place.size(&format!("{}/repodata/repomd.xml.asc", folder(site, arch))).await?.is_some())
 }
 
 /// The sites and architectures of the trees that there are.
@@ -135,6 +146,7 @@ pub(super) async fn add(
     let mut attempt = 0;
     loop {
         let mut tree = Tree::load(place, &folder).await?;
+        trust(place, &folder, context).await?;
         for entry in entries {
             tree.add(entry)?;
         }
@@ -167,6 +179,7 @@ pub(super) async fn roll_back(
     let mut attempt = 0;
     loop {
         let mut tree = Tree::load(place, &folder).await?;
+        trust(place, &folder, context).await?;
         let nothing = || PublishError::NothingBefore { channel: site.channel.to_string() };
         let state = tree.state.as_ref().ok_or_else(nothing)?;
         let before = history::before(&state.earlier, &state.current).ok_or_else(nothing)?.clone();
@@ -191,6 +204,11 @@ async fn switch(place: &dyn Place, tree: &Tree, next: Next, context: &Context<'_
     for (key, bytes) in next.new {
         place.put(&key, bytes).await?;
     }
+    // Before the anchor, so that whoever comes after a publisher that was killed finds it.
+    if let Some(signer) = context.signer {
+        let signature = signer.detached(next.repomd.as_bytes())?;
+        place.put(&signature_of(&tree.folder, next.repomd.as_bytes()), signature.into_bytes()).await?;
+    }
     if !place.put_if_unchanged(&anchor, next.repomd.into_bytes(), tree.stamp.as_ref()).await? {
         return Ok(false);
     }
@@ -198,26 +216,61 @@ async fn switch(place: &dyn Place, tree: &Tree, next: Next, context: &Context<'_
     Ok(true)
 }
 
-/// Signs the anchor that is there, until it stays the same meanwhile.
+/// Where the signature of an anchor is before it is the anchor's.
+fn signature_of(folder: &str, anchor: &[u8]) -> String {
+    format!("{folder}/repodata/{}-repomd.xml.asc", crate::model::Digest::of(anchor).hex())
+}
+
+/// The signature of an anchor that is there, by every one of these keys, or by one of them if `any`.
+async fn signature(
+    place: &dyn Place,
+    folder: &str,
+    anchor: &[u8],
+    by: &[Certificate],
+    any: bool,
+) -> Result<Option<(String, Vec<u8>)>> {
+    for key in [format!("{folder}/repodata/repomd.xml.asc"), signature_of(folder, anchor)] {
+        let Some(there) = place.get(&key, 1 << 20).await.ok().flatten() else { continue };
+        let is_by =
+            |key: &Certificate| verify_detached(std::slice::from_ref(key), anchor, &there.bytes).is_ok();
+        if if any { by.iter().any(is_by) } else { by.iter().all(is_by) } {
+            return Ok(Some((key, there.bytes)));
+        }
+    }
+    Ok(None)
+}
+
+/// Fails if what is published would be signed again and nobody known has signed it.
+async fn trust(place: &dyn Place, folder: &str, context: &Context<'_>) -> Result<()> {
+    let Some(signer) = context.signer.filter(|_| !context.options.adopt) else { return Ok(()) };
+    let key = format!("{folder}/repodata/repomd.xml");
+    let Some(found) = place.get(&key, MAX_ANCHOR).await? else { return Ok(()) };
+    match signature(place, folder, &found.bytes, &signer.certificates()?, true).await? {
+        Some(_) => Ok(()),
+        None => Err(PublishError::Untrusted { key }),
+    }
+}
+
+/// Gives the anchor that is there its signature, until it stays the same meanwhile. One that every key has made stays, so that publishing again
+/// changes nothing.
 async fn sign(place: &dyn Place, folder: &str, context: &Context<'_>) -> Result<()> {
     let Some(signer) = context.signer else { return Ok(()) };
     let anchor = format!("{folder}/repodata/repomd.xml");
+    let to = format!("{anchor}.asc");
     let mut signed = None;
-    while let Some(found) = place.get(&anchor, 64 << 20).await? {
+    while let Some(found) = place.get(&anchor, MAX_ANCHOR).await? {
         if signed.as_ref() == Some(&found.stamp) {
             break;
         }
-        // One that every key has made stays, so that publishing again changes nothing.
         let by = signer.certificates()?;
-        let there = place.get(&format!("{anchor}.asc"), 1 << 20).await.ok().flatten();
-        let is_by = |key| {
-            there.as_ref().is_some_and(|there| {
-                verify_detached(std::slice::from_ref(key), &found.bytes, &there.bytes).is_ok()
-            })
-        };
-        if !by.iter().all(is_by) {
-            let signature = signer.detached(&found.bytes)?;
-            place.put(&format!("{anchor}.asc"), signature.into_bytes()).await?;
+        match signature(place, folder, &found.bytes, &by, false).await? {
+            Some((key, _)) if key == to => {}
+            Some((_, bytes)) => place.put(&to, bytes).await?,
+            None => {
+                trust(place, folder, context).await?;
+                let signature = signer.detached(&found.bytes)?;
+                place.put(&to, signature.into_bytes()).await?;
+            }
         }
         signed = Some(found.stamp);
     }
