@@ -17,7 +17,7 @@
 //! | base image | the userland, with the builder's `base.sh` applied where it has one |
 //! | builder image | base image + packaging tools |
 //! | deps image | builder image + build dependencies; the build runs in it with the network off |
-//! | stage | source → prepare (once, shared) → deps → build → verify → reproduce (on demand) → archive ([`model::Stage`]) |
+//! | stage | source → prepare (once, shared) → deps → build → verify → reproduce (on demand) → archive → publish (on demand) ([`model::Stage`]) |
 //! | step | one command that ran in a container ([`model::StepRecord`]) |
 //! | scenario | what verify puts packages through: install, upgrade, purge … ([`model::Scenario`]) |
 //! | check | one thing that verify looked at, with its outcome and what shows it ([`model::Check`]) |
@@ -37,6 +37,7 @@
 //! | engine | what runs containers ([`engine::Engine`]) |
 //! | receipt | what a run made of what, signed: in-toto and SLSA ([`provenance`]) |
 //! | certificate | the public part of an OpenPGP key: what users import ([`sign::Certificate`]) |
+//! | release | a tag of a version, built, verified, archived and published ([`run::tag`], [`run::publish`]) |
 //! | channel | how tested something is that users may choose: snapshot, testing, stable ([`publish::Channel`]) |
 //! | suite, tree | what apt, or yum, reads of a repository for one distro release in one channel ([`publish`](mod@publish)) |
 //! | remote | a registry, a bucket or another archive to which runs are pushed and from which they are pulled ([`remote`]) |
