@@ -329,14 +329,24 @@ async fn a_command_is_in_the_groups_of_its_container_and_has_no_file_that_it_was
         let sleep = Command { user: user.to_owned(), ..command(&["sh", "-c", &format!("{nap} & {nap} &")]) };
         assert_eq!(run(&engine, &container, &sleep).await.0, EXITED);
     }
-    let mut found = 0;
-    for entry in std::fs::read_dir("/proc").expect("processes").flatten() {
-        let told = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-        if told.replace('\0', " ").trim_end() != nap {
-            continue;
+    // A shell's child is for a moment the shell itself.
+    let naps = || -> Vec<std::path::PathBuf> {
+        let all = std::fs::read_dir("/proc").expect("processes").flatten().map(|entry| entry.path());
+        let naps = |path: &std::path::PathBuf| {
+            let told = std::fs::read_to_string(path.join("cmdline")).unwrap_or_default();
+            told.replace('\0', " ").trim_end() == nap
+        };
+        all.filter(naps).collect()
+    };
+    for _ in 0..100 {
+        if naps().len() == 4 {
+            break;
         }
-        found += 1;
-        let groups = std::fs::read_to_string(entry.path().join("cgroup")).expect("its groups");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let naps = naps();
+    for nap in &naps {
+        let groups = std::fs::read_to_string(nap.join("cgroup")).expect("its groups");
         let limited = groups.lines().filter(|line| {
             ["cpu", "devices", "freezer", "memory", "pids"]
                 .iter()
@@ -346,7 +356,7 @@ async fn a_command_is_in_the_groups_of_its_container_and_has_no_file_that_it_was
             assert!(line.ends_with(&format!(":/packhold/{}", ids[0])), "{line}");
         }
     }
-    assert_eq!(found, 4);
+    assert_eq!(naps.len(), 4);
     remove(&engine, container).await;
 }
 
