@@ -40,6 +40,9 @@ measure_speed() {
         say "round $round of $1"
         docker load --quiet <"$image" >/dev/null
         docker tag "$id" "$tag"
+        # Who comes first is not to wait for what Docker has just written.
+        sync
+        docker save "$tag" >/dev/null
         fresh
         timed ingest-save ingest_save "$tag"
         timed zstd-save zstd_save "$tag" -T1
