@@ -131,10 +131,24 @@ impl<P: Place> Repository<P> {
         self.add(debs, rpms, &context).await
     }
 
+    /// The suites of a channel.
+    async fn suites_of(&self, channel: &Channel) -> Result<Vec<Site>> {
+        let mut sites = apt::sites(&self.place).await?;
+        sites.retain(|site| site.channel == *channel);
+        Ok(sites)
+    }
+
+    /// The trees of a channel, with their architectures.
+    async fn trees_of(&self, channel: &Channel) -> Result<Vec<(Site, String)>> {
+        let mut sites = yum::sites(&self.place).await?;
+        sites.retain(|(site, _)| site.channel == *channel);
+        Ok(sites)
+    }
+
     /// What a channel has.
     pub async fn offers(&self, channel: &Channel) -> Result<Vec<Offer>> {
         let mut offers = Vec::new();
-        for site in apt::sites(&self.place).await?.into_iter().filter(|site| site.channel == *channel) {
+        for site in self.suites_of(channel).await? {
             let stanzas = apt::packages(&self.place, &site).await?;
             offers.extend(stanzas.into_iter().map(|(_, stanza)| Offer {
                 format: Format::Deb,
@@ -145,9 +159,7 @@ impl<P: Place> Repository<P> {
                 digest: stanza.digest,
             }));
         }
-        for (site, arch) in
-            yum::sites(&self.place).await?.into_iter().filter(|(site, _)| site.channel == *channel)
-        {
+        for (site, arch) in self.trees_of(channel).await? {
             let entries = yum::packages(&self.place, &site, &arch).await?;
             offers.extend(entries.into_iter().map(|entry| Offer {
                 format: Format::Rpm,
@@ -239,7 +251,7 @@ impl<P: Place> Repository<P> {
             found.inspect(|at| _ = missing.remove(at)).is_some() || wanted.is_empty()
         };
         let (mut debs, mut rpms) = (BTreeMap::new(), BTreeMap::new());
-        for site in apt::sites(&self.place).await?.into_iter().filter(|site| site.channel == *from) {
+        for site in self.suites_of(from).await? {
             let mut pooled = apt::packages(&self.place, &site).await?;
             pooled.retain(|(_, Stanza { package, version, digest, .. })| {
                 takes(Format::Deb, &site.distro, package, version, digest)
@@ -248,9 +260,7 @@ impl<P: Place> Repository<P> {
                 debs.insert(Site { channel: to.clone(), distro: site.distro }, pooled);
             }
         }
-        for (site, arch) in
-            yum::sites(&self.place).await?.into_iter().filter(|(site, _)| site.channel == *from)
-        {
+        for (site, arch) in self.trees_of(from).await? {
             let mut entries = yum::packages(&self.place, &site, &arch).await?;
             entries.retain(|entry| {
                 takes(Format::Rpm, &site.distro, &entry.name, &entry.version(), &entry.digest)
@@ -278,12 +288,10 @@ impl<P: Place> Repository<P> {
         let context = self.context("", signer);
         let _lock = self.place.lock().await?;
         let mut last = Vec::new();
-        for site in apt::sites(&self.place).await?.into_iter().filter(|site| site.channel == *channel) {
+        for site in self.suites_of(channel).await? {
             last.extend(apt::last(&self.place, &site).await?.map(|state| (state, site, None)));
         }
-        for (site, arch) in
-            yum::sites(&self.place).await?.into_iter().filter(|(site, _)| site.channel == *channel)
-        {
+        for (site, arch) in self.trees_of(channel).await? {
             last.extend(yum::last(&self.place, &site, &arch).await?.map(|state| (state, site, Some(arch))));
         }
         let nothing = || PublishError::NothingBefore { channel: channel.to_string() };
