@@ -107,8 +107,8 @@ impl<P: Place> Repository<P> {
             };
             let component = name::word("component", &package.component)?;
             if package.path.extension().is_some_and(|extension| extension == "rpm") {
-                let own = yum::architecture(&package.path)?;
-                let architectures = match own.as_str() {
+                let read = yum::Package::read(&package.path)?;
+                let architectures = match read.arch.as_str() {
                     "noarch" if package.architectures.is_empty() => {
                         let file =
                             package.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -116,11 +116,12 @@ impl<P: Place> Repository<P> {
                         return Err(PublishError::Package { file, reason });
                     }
                     "noarch" => package.architectures.clone(),
-                    _ => vec![own],
+                    own => vec![own.to_owned()],
                 };
                 for arch in architectures {
                     let arch = name::word("architecture", &arch)?;
-                    let entry = yum::pool(&self.place, &site, &arch, &package.path, &context).await?;
+                    let entry =
+                        yum::pool(&self.place, &site, &arch, &package.path, read.clone(), &context).await?;
                     rpms.entry((site.clone(), arch)).or_default().push(entry);
                 }
             } else {

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 pub(super) use metadata::Entry;
-use package::Package;
+pub(super) use package::Package;
 use tree::{Next, Tree};
 
 use super::history;
@@ -29,24 +29,19 @@ const MAX_PACKAGE: u64 = 8 << 30;
 /// The largest anchor, bytes.
 const MAX_ANCHOR: u64 = 64 << 20;
 
-/// The architecture of a package, as rpm says it.
-pub(super) fn architecture(path: &Path) -> Result<String> {
-    Ok(Package::read(path)?.arch)
-}
-
 fn folder(site: &Site, arch: &str) -> String {
     format!("rpm/{}/{}/{arch}", site.channel, site.distro)
 }
 
-/// Puts a package into a tree, where nobody sees it yet.
+/// Puts a package, which was read from `path`, into a tree, where nobody sees it yet.
 pub(super) async fn pool(
     place: &dyn Place,
     site: &Site,
     arch: &str,
     path: &Path,
+    mut package: Package,
     context: &Context<'_>,
 ) -> Result<Entry> {
-    let mut package = Package::read(path)?;
     let first = package.name.chars().next().unwrap_or('_').to_ascii_lowercase();
     let href = format!("Packages/{first}/{}", package.file_name());
     let key = format!("{}/{href}", folder(site, arch));
@@ -146,7 +141,9 @@ pub(super) async fn add(
     let mut attempt = 0;
     loop {
         let mut tree = Tree::load(place, &folder).await?;
-        trust(place, &folder, context).await?;
+        if tree.stamp.is_some() {
+            trust(place, &folder, &tree.anchor, context).await?;
+        }
         for entry in entries {
             tree.add(entry)?;
         }
@@ -179,7 +176,9 @@ pub(super) async fn roll_back(
     let mut attempt = 0;
     loop {
         let mut tree = Tree::load(place, &folder).await?;
-        trust(place, &folder, context).await?;
+        if tree.stamp.is_some() {
+            trust(place, &folder, &tree.anchor, context).await?;
+        }
         let nothing = || PublishError::NothingBefore { channel: site.channel.to_string() };
         let state = tree.state.as_ref().ok_or_else(nothing)?;
         let before = history::before(&state.earlier, &state.current).ok_or_else(nothing)?.clone();
@@ -240,14 +239,12 @@ async fn signature(
     Ok(None)
 }
 
-/// Fails if what is published would be signed again and nobody known has signed it.
-async fn trust(place: &dyn Place, folder: &str, context: &Context<'_>) -> Result<()> {
+/// Fails if this anchor, which is published, would be signed again and nobody known has signed it.
+async fn trust(place: &dyn Place, folder: &str, anchor: &[u8], context: &Context<'_>) -> Result<()> {
     let Some(signer) = context.signer.filter(|_| !context.options.adopt) else { return Ok(()) };
-    let key = format!("{folder}/repodata/repomd.xml");
-    let Some(found) = place.get(&key, MAX_ANCHOR).await? else { return Ok(()) };
-    match signature(place, folder, &found.bytes, &signer.certificates()?, true).await? {
+    match signature(place, folder, anchor, &signer.certificates()?, true).await? {
         Some(_) => Ok(()),
-        None => Err(PublishError::Untrusted { key }),
+        None => Err(PublishError::Untrusted { key: format!("{folder}/repodata/repomd.xml") }),
     }
 }
 
@@ -267,7 +264,7 @@ async fn sign(place: &dyn Place, folder: &str, context: &Context<'_>) -> Result<
             Some((key, _)) if key == to => {}
             Some((_, bytes)) => place.put(&to, bytes).await?,
             None => {
-                trust(place, folder, context).await?;
+                trust(place, folder, &found.bytes, context).await?;
                 let signature = signer.detached(&found.bytes)?;
                 place.put(&to, signature.into_bytes()).await?;
             }

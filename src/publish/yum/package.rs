@@ -32,9 +32,9 @@ impl Evr {
 
 /// An rpm that may be published.
 #[derive(Clone, Debug)]
-pub(super) struct Package {
+pub(in crate::publish) struct Package {
     pub(super) name: String,
-    pub(super) arch: String,
+    pub(in crate::publish) arch: String,
     pub(super) evr: Evr,
     pub(super) digest: Digest,
     /// Of its header and payload: of everything that a signature is over.
@@ -49,7 +49,7 @@ pub(super) struct Package {
 }
 
 impl Package {
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    pub(in crate::publish) fn read(path: &Path) -> Result<Self> {
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut file = open_regular(path).at("read", path)?;
         let mut hasher = Hasher::around(io::sink());

@@ -53,6 +53,8 @@ pub(super) struct State {
 pub(super) struct Tree {
     pub(super) folder: String,
     pub(super) stamp: Option<Stamp>,
+    /// The anchor as it is.
+    pub(super) anchor: Vec<u8>,
     data: Vec<Data>,
     pub(super) state: Option<State>,
     pub(super) entries: BTreeMap<Key, Entry>,
@@ -72,6 +74,7 @@ impl Tree {
         let mut tree = Self {
             folder: folder.to_owned(),
             stamp: None,
+            anchor: Vec::new(),
             data: Vec::new(),
             state: None,
             entries: BTreeMap::new(),
@@ -81,9 +84,9 @@ impl Tree {
         let key = format!("{folder}/repodata/repomd.xml");
         let Some(found) = place.get(&key, MAX_INDEX).await? else { return Ok(tree) };
         let foreign = |reason: String| PublishError::Foreign { key: key.clone(), reason };
-        let text = String::from_utf8(found.bytes).map_err(|error| foreign(error.to_string()))?;
-        tree.data = metadata::data(&text).map_err(foreign)?;
-        tree.stamp = Some(found.stamp);
+        let text = std::str::from_utf8(&found.bytes).map_err(|error| foreign(error.to_string()))?;
+        tree.data = metadata::data(text).map_err(foreign)?;
+        (tree.stamp, tree.anchor) = (Some(found.stamp), found.bytes);
         if let Some(data) = tree.data.iter().find(|data| data.kind == STATE).cloned() {
             let bytes = tree.read(place, &data.href, data.file).await?;
             let state = serde_json::from_slice::<State>(&bytes).ok().filter(|state| state.format == 1);
