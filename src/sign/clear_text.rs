@@ -22,9 +22,22 @@ fn body(text: &str) -> &str {
     text.strip_suffix('\n').unwrap_or(text)
 }
 
+const BEGIN: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
+const SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----";
+
+/// The text of a document that was signed in the clear, which nobody has checked, and its signature; `None` if it does not begin as one. Errors say
+/// what it lacks.
+pub fn split(document: &str) -> std::result::Result<Option<(String, &str)>, &'static str> {
+    let Some(message) = document.trim_start().strip_prefix(BEGIN) else { return Ok(None) };
+    let body = message.split_once("\n\n").ok_or("its signed message has no text")?.1;
+    let end = body.find(&format!("\n{SIGNATURE}")).ok_or("its signed message has no signature")?;
+    let lines: Vec<&str> = body[..end].lines().map(|line| line.strip_prefix("- ").unwrap_or(line)).collect();
+    Ok(Some((lines.join("\n") + "\n", &body[end + 1..])))
+}
+
 /// The text with what was signed of it, as one document.
 pub(super) fn framed(text: &str, hash: &str, signatures: &str) -> String {
-    let mut out = format!("-----BEGIN PGP SIGNED MESSAGE-----\nHash: {hash}\n\n");
+    let mut out = format!("{BEGIN}\nHash: {hash}\n\n");
     for line in body(text).split('\n') {
         if line.starts_with('-') {
             out.push_str("- ");

@@ -42,6 +42,7 @@ mod verify;
 use std::path::Path;
 
 pub use certificate::Certificate;
+pub use clear_text::split as split_clearsigned;
 pub use error::{Result, SignError};
 pub use keys::Keys;
 pub use secret::Passphrase;

@@ -7,15 +7,12 @@ const MOST_SIGNATURE: usize = 1 << 20;
 
 /// Checks that a text was signed in the clear (RFC 4880, section 7) by one of the certificates, as [`verify_detached`] does.
 pub fn verify_clearsigned<'a>(certificates: &'a [Certificate], document: &str) -> Result<&'a Certificate> {
-    const SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----";
-    let fail = || SignError::NotVerified { reason: "it is no text that was signed in the clear".to_owned() };
-    let message =
-        document.trim_start().strip_prefix("-----BEGIN PGP SIGNED MESSAGE-----").ok_or_else(fail)?;
-    let body = message.split_once("\n\n").ok_or_else(fail)?.1;
-    let (text, signature) = body.split_once(&format!("\n{SIGNATURE}")).ok_or_else(fail)?;
-    let lines: Vec<&str> = text.lines().map(|line| line.strip_prefix("- ").unwrap_or(line)).collect();
-    let signed = clear_text::canonical(&lines.join("\n"))?;
-    verify_detached(certificates, signed.as_bytes(), format!("{SIGNATURE}{signature}").as_bytes())
+    let (text, signature) = clear_text::split(document)
+        .map_err(|reason| SignError::NotVerified { reason: reason.to_owned() })?
+        .ok_or_else(|| SignError::NotVerified {
+            reason: "it is no text that was signed in the clear".to_owned(),
+        })?;
+    verify_detached(certificates, clear_text::canonical(&text)?.as_bytes(), signature.as_bytes())
 }
 
 /// Checks that a detached signature, armored or binary, over `bytes` is by one of the certificates, and gives that. Of several signatures one must

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::control;
 use crate::model::Digest;
 use crate::publish::history::FileOf;
+use crate::sign::split_clearsigned;
 
 /// A `Release` file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,14 +75,7 @@ impl Release {
 
 /// The text that an `InRelease` signs (RFC 4880, section 7), or the text itself if it is no such message.
 pub(super) fn signed_text(inrelease: &str) -> Result<String, String> {
-    let Some(message) = inrelease.trim_start().strip_prefix("-----BEGIN PGP SIGNED MESSAGE-----") else {
-        return Ok(inrelease.to_owned());
-    };
-    let body = message.split_once("\n\n").ok_or("its signed message has no text")?.1;
-    let text =
-        body.split_once("\n-----BEGIN PGP SIGNATURE-----").ok_or("its signed message has no signature")?.0;
-    let lines = text.lines().map(|line| line.strip_prefix("- ").unwrap_or(line));
-    Ok(lines.collect::<Vec<_>>().join("\n") + "\n")
+    Ok(split_clearsigned(inrelease)?.map_or_else(|| inrelease.to_owned(), |(text, _)| text))
 }
 
 /// How `Release` has dates, for strftime(3).
