@@ -17,6 +17,23 @@ const CHUNK: usize = 128 * 1024;
 /// The most that a JSON document of the archive may hold.
 pub(super) const MAX_DOCUMENT: u64 = 64 << 20;
 
+/// Hands over all of `input` in blocks of at most so many bytes.
+pub(super) fn each_block(
+    input: &mut impl Read,
+    size: usize,
+    mut take: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut buffer = vec![0; size];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => take(&buffer[..read])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(ArchiveError::Input(error)),
+        }
+    }
+}
+
 /// A stream on its way into the archive. Nobody sees it before [`StagedBlob::publish`].
 ///
 /// Where a blob is likely to be known already (a layer of the same size), the stream is compared with it, byte by
@@ -89,15 +106,7 @@ impl<'a> BlobWriter<'a> {
 
     /// Copies all of `input`.
     pub(super) fn write_all_of(&mut self, input: &mut impl Read) -> Result<()> {
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            match input.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(read) => self.write(&buffer[..read])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(ArchiveError::Input(error)),
-            }
-        }
+        each_block(input, CHUNK, |block| Ok(self.write(block)?))
     }
 
     /// The complete blob, durable and not yet visible.

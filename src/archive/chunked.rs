@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::mem;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::blobs;
+use super::blobs::{self, each_block};
 use super::error::{ArchiveError, Result};
 use super::image;
 use super::index;
@@ -74,15 +74,7 @@ impl<'a> BlobChunks<'a> {
 
     /// Adds all of `input` to the current blob.
     pub(super) fn write_all_of(&mut self, input: &mut impl Read) -> Result<()> {
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            match input.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(read) => self.write(&buffer[..read])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(ArchiveError::Input(error)),
-            }
-        }
+        each_block(input, BUFFER, |block| self.write(block))
     }
 
     /// Bytes of the current blob so far.
