@@ -152,7 +152,7 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
     let signer_of = || signer.as_ref().map(|keys| keys as &dyn Signer);
     let before = repository.offers(&request.channel).await?;
     for package in &packages {
-        let new = candidate(package);
+        let new = candidate(&package.target, &package.identity, &package.artifact);
         let known = known_offers(&before, &package.distro, &request.channel, &new);
         if versions::check(&new, &known, &request.allowed)? == Verdict::Overridden {
             let PackageIdentity { name, version, .. } = &package.identity;
@@ -325,8 +325,8 @@ pub(super) fn known_offers(offers: &[Offer], distro: &str, channel: &Channel, ne
         .collect()
 }
 
-fn candidate(package: &Package) -> Candidate {
-    let PackageIdentity { name, version, arch } = package.identity.clone();
-    let format = package.target.format;
-    Candidate { format, package: name, architecture: arch, version, digest: package.artifact.digest }
+/// A package of a target for the guard.
+pub(super) fn candidate(target: &TargetName, identity: &PackageIdentity, artifact: &Artifact) -> Candidate {
+    let PackageIdentity { name, version, arch } = identity.clone();
+    Candidate { format: target.format, package: name, architecture: arch, version, digest: artifact.digest }
 }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::publish::known_offers;
+use super::publish::{candidate, known_offers};
 use super::{Request, RunError, preview};
 use crate::archive::{Archive, Run, RunFilter};
 use crate::config::{Pipeline, VersionSection};
@@ -189,13 +189,7 @@ fn archived_releases(
                 target.artifacts.iter().filter_map(|artifact| Some((artifact, artifact.package.as_ref()?)));
             known.entry(target.target.clone()).or_default().extend(identities.map(|(artifact, identity)| {
                 Known {
-                    package: Candidate {
-                        format: target.target.format,
-                        package: identity.name.clone(),
-                        architecture: identity.arch.clone(),
-                        version: identity.version.clone(),
-                        digest: artifact.digest,
-                    },
+                    package: candidate(&target.target, identity, artifact),
                     place: Place::Archived(record.id.to_string()),
                 }
             }));
