@@ -14,6 +14,8 @@ mod bad_package;
 mod bad_world;
 #[path = "real/emulation.rs"]
 mod emulation;
+#[path = "real/killed.rs"]
+mod killed;
 #[path = "real/lock.rs"]
 mod lock;
 #[path = "real/published.rs"]
