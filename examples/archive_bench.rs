@@ -2,6 +2,7 @@
 //!
 //! `archive_bench ingest ARCHIVE` reads the output of `docker save` from standard input and prints the image's id;
 //! `archive_bench export ARCHIVE ID` writes what `docker load` reads to standard output.
+//! `archive_bench restore ARCHIVE ID NAME` loads the image into Docker as `packhold archive restore` does.
 //! `archive_bench files ARCHIVE RUN DIR` writes everything that belongs to a run, its record too, below `DIR`.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that cannot go on ends")]
 
@@ -11,7 +12,9 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use packhold::archive::Archive;
+use packhold::engine::docker::Docker;
 use packhold::model::{Digest, ImageRecord, ImageRole, Origin};
+use packhold::stage::load_image;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +43,16 @@ fn main() {
             let out = File::from(std::io::stdout().as_fd().try_clone_to_owned().unwrap());
             archive.export_docker_archive(&id.parse().unwrap(), None, out).unwrap();
         }
+        ["restore", path, id, name] => {
+            let archive = Archive::open(path).unwrap();
+            let id = id.parse().unwrap();
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let loaded = runtime.block_on(async {
+                let docker = Docker::connect(None).await.unwrap();
+                load_image(&docker, &archive, id, name).await.unwrap()
+            });
+            println!("{}", loaded.id);
+        }
         ["files", path, run, dir] => {
             let archive = Archive::open(path).unwrap();
             let run = archive.run(run).unwrap();
@@ -50,6 +63,8 @@ fn main() {
             }
             fs::write(Path::new(dir).join("run.json"), serde_json::to_vec(&run.record).unwrap()).unwrap();
         }
-        _ => panic!("archive_bench ingest ARCHIVE | export ARCHIVE ID | files ARCHIVE RUN DIR"),
+        _ => panic!(
+            "archive_bench ingest ARCHIVE | export ARCHIVE ID | restore ARCHIVE ID NAME | files ARCHIVE RUN DIR"
+        ),
     }
 }

@@ -96,6 +96,7 @@ END
     compare "the same stream from a file : \`zstd -3 -T0\`" ingest zstd-all
     compare "the same image again : \`sha256sum\` of the stream" known hash
     compare "a rebuilt image of the same packages : \`sha256sum\` of the stream" rebuilt hash-again
+    compare "restored into Docker by Packhold : \`zstd -d\` into \`docker load\`" restore zstd-load
     compare "Packhold into \`docker load\` : \`zstd -d\` into it" export-load zstd-load
     compare "the stream alone : \`zstd -d\`" export zstd-export
     printf '\n| memory at most | MiB |\n|---|---|\n'

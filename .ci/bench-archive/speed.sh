@@ -10,6 +10,12 @@ timed() {
     awk -v name="$name" -v begun="$begun" -v ended="$EPOCHREALTIME" 'BEGIN { printf "%s\t%.3f\n", name, ended - begun }' >>"$work/speed.tsv"
 }
 
+# in_turn NAME COMMAND…: the same for what Docker does most of, which waits for the disk: each finds it idle.
+in_turn() {
+    sync
+    timed "$@"
+}
+
 # What must be there, or not, before the clock runs.
 fresh() { rm -rf "$work/speed/new"; }
 with_first() { rm -rf "$work/speed/rebuilt"; cp -r "$work/speed/known" "$work/speed/rebuilt"; }
@@ -18,6 +24,7 @@ ingest_save() { docker save "$1" | "$bench" ingest "$work/speed/new" >/dev/null;
 zstd_save() { docker save "$1" | zstd -3 -q -f "$2" -o "$work/speed/image.zst"; }
 ingest_file() { "$bench" ingest "$work/speed/new" <"$1" >/dev/null; }
 zstd_file() { zstd -3 -q -f "$2" -c <"$1" >"$work/speed/image.zst"; }
+restore() { "$bench" restore "$work/speed/known" "$1" packhold-bench/restored:latest >/dev/null; }
 export_load() { "$bench" export "$work/speed/known" "$1" | docker load --quiet >/dev/null; }
 zstd_load() { zstd -q -d -c "$work/speed/known.zst" | docker load --quiet >/dev/null; }
 export_only() { "$bench" export "$work/speed/known" "$1" | cat >/dev/null; }
@@ -26,9 +33,10 @@ ingest_known() { "$bench" ingest "$work/speed/known" <"$1" >/dev/null; }
 ingest_rebuilt() { "$bench" ingest "$work/speed/rebuilt" <"$1" >/dev/null; }
 hash_file() { sha256sum <"$1" >/dev/null; }
 
-# measure_speed ROUNDS: with the first two rebuilds, which have the same packages.
+# measure_speed ROUNDS: with the first two rebuilds, which have the same packages. Where Docker takes part, each of three is the first,
+# second and last in turn.
 measure_speed() {
-    local round id tag=packhold-bench/speed image=$work/images/1.tar again=$work/images/2.tar
+    local round turn saves restores id tag=packhold-bench/speed image=$work/images/1.tar again=$work/images/2.tar
     rm -rf "$work/speed"
     mkdir -p "$work/speed"
     : >"$work/speed.tsv"
@@ -40,13 +48,14 @@ measure_speed() {
         say "round $round of $1"
         docker load --quiet <"$image" >/dev/null
         docker tag "$id" "$tag"
-        # Who comes first is not to wait for what Docker has just written.
         sync
         docker save "$tag" >/dev/null
-        fresh
-        timed ingest-save ingest_save "$tag"
-        timed zstd-save zstd_save "$tag" -T1
-        timed zstd-save-all zstd_save "$tag" -T0
+        saves=("ingest-save ingest_save $tag" "zstd-save zstd_save $tag -T1" "zstd-save-all zstd_save $tag -T0")
+        for turn in 0 1 2; do
+            fresh
+            # shellcheck disable=SC2086 # words
+            in_turn ${saves[(round + turn) % 3]}
+        done
         remove_loaded "$id"
         fresh
         timed ingest ingest_file "$image"
@@ -59,10 +68,12 @@ measure_speed() {
         timed hash-again hash_file "$again"
         timed export export_only "$id"
         timed zstd-export zstd_only
-        timed export-load export_load "$id"
-        remove_loaded "$id"
-        timed zstd-load zstd_load
-        remove_loaded "$id"
+        restores=("restore restore" "export-load export_load" "zstd-load zstd_load")
+        for turn in 0 1 2; do
+            # shellcheck disable=SC2086 # words
+            in_turn ${restores[(round + turn) % 3]} "$id"
+            remove_loaded "$id"
+        done
     done
     measure_memory "$image" "$id"
 }
