@@ -159,7 +159,7 @@ table() {
                     median = place(n, 0.5)
                     if (i == 1) first = median
                     printf " %s (%s–%s)", round(median), round(place(n, 0.25)), round(place(n, 0.75))
-                    if (i > 1) printf ", ×%.2f", median / first
+                    if (i > 1 && first > 0) printf ", ×%.2f", median / first
                     printf " |"
                 }
                 print ""
@@ -169,9 +169,8 @@ table() {
 {
     echo "# How quick the engines are"
     echo
-    echo "Made by \`make bench-engines\`${QUICK:+ with QUICK=1}: Packhold's own engine (\"embedded\", and \"without root\" that of an ordinary user) beside $(docker --version |
-        sed 's/,.*//'), $(podman --version), $(crun --version | head -n 1), $(runc --version | head -n 1); $(basename "$programs") build,"
-    echo "$(nproc) cores, Linux $(uname -r). All had their turn in each round. Medians, in brackets the middle half of the measurements, and how many times"
+    echo "Made by \`make bench-engines\`${QUICK:+ with QUICK=1}: Packhold's own engine (\"embedded\", and \"without root\" that of an ordinary user) beside $(docker version --format "Docker {{.Server.Version}}"), $(podman --version), $(crun --version | head -n 1), $(runc --version | head -n 1); $(basename "$programs") build,"
+    echo "$(nproc) cores, Linux $(uname -r | cut -d- -f1). All had their turn in each round. Medians, in brackets the middle half of the measurements, and how many times"
     echo "the embedded engine's median it is. Load of the machine at the end: $(cut -d' ' -f1-3 /proc/loadavg)."
     [ ${#left[@]} -eq 0 ] || echo "Left out, since not there or not working here: $(printf '%s; ' "${left[@]}" | sed 's/; $//')."
     echo
@@ -190,7 +189,7 @@ table() {
     echo
     echo "## $row containers, one after the other"
     echo
-    echo "Made, \`true\` run in them, removed. \"Before\" is after the first one. Memory of the program is in KiB; mounts and groups are those left."
+    echo "Made, \`true\` run in them, removed. \"Before\" is after the first one. Memory of the program is in KiB, times of a hundred in ms; mounts and groups are those left."
     echo
     table row.tsv | sed 's/ (\([^)]*\))//g; s/, ×[0-9.]*//g; 1s/milliseconds/ /'
 } >"$out.new"
