@@ -123,11 +123,16 @@ pub(super) fn builder_failed(recorder: &Recorder, builder: &Builder, name: &str)
             ),
         };
     }
+    let failed = format!("builder `{}`: {name} failed", builder.name);
+    let (message, hint) = match diagnose::told(recorder) {
+        Some((says, hint)) => (format!("{failed}: {says}"), hint),
+        None => (failed, "see the last lines above".to_owned()),
+    };
     Outcome::Infra {
         stage: recorder.stage(),
         reason: InfraReason::BuilderFailed,
-        message: format!("builder `{}`: {name} failed", builder.name),
-        hint: format!("see the last lines above; the whole log is {log}"),
+        message,
+        hint: format!("{hint}; the whole log is {log}"),
     }
 }
 

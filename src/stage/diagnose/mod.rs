@@ -1,3 +1,5 @@
+mod known;
+
 use std::sync::LazyLock;
 
 use regex::bytes::Regex;
@@ -152,11 +154,18 @@ pub(super) fn step(recorder: &Recorder, title: &str, result: &StepResult, watch:
                 ),
                 "declare what it fetches as a build dependency, or put it into the source tree",
             ),
-            _ => fail(
-                FailReason::StepExit,
-                format!("`{title}` ended with exit status {code}"),
-                "see the last lines above",
-            ),
+            _ => match known::recognise(recorder.tail()) {
+                Some(known) => fail(
+                    known.reason,
+                    format!("`{title}` ended with exit status {code}: {}", known.says),
+                    &known.hint,
+                ),
+                None => fail(
+                    FailReason::StepExit,
+                    format!("`{title}` ended with exit status {code}"),
+                    "see the last lines above",
+                ),
+            },
         },
     }
 }
@@ -172,6 +181,11 @@ fn too_many_processes(recorder: &Recorder, title: &str) -> Outcome {
 
 fn recognised(tail: &[u8]) -> Option<FailReason> {
     PATTERNS.iter().find(|(pattern, _)| pattern.is_match(tail)).map(|(_, reason)| *reason)
+}
+
+/// What the end of a log tells of why a step failed, with a hint.
+pub(super) fn told(recorder: &Recorder) -> Option<(String, String)> {
+    known::recognise(recorder.tail()).map(|known| (known.says, known.hint))
 }
 
 /// The values of the lines `packhold: WORD: VALUE` that a builder's script printed (builders/README.md).
