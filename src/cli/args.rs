@@ -2,8 +2,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::signing_args::{KeyArguments, NamedKeys, SigningArguments};
 use crate::model::{ImageRole, Scenario, TargetName};
-use crate::sign::KeySource;
 
 /// Turns a git commit into deb and rpm packages: builds them in disposable containers, proves that they install, and
 /// archives images and artifacts so that they can be had again a year later.
@@ -60,8 +60,8 @@ pub(super) enum Command {
     /// Look at keys that sign packages and repositories
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Check engine, disk, tools, mirror and name resolution
-    Doctor(EngineArguments),
+    /// Check engine, disk, tools, mirror and name resolution, and what the keys need that sign repositories
+    Doctor(DoctorArguments),
     /// Remove what killed runs left: containers and temporary folders
     Clean(EngineArguments),
     /// Run a command with the eyes of an ordinary user's embedded engine: as root of its user namespace, in which the files of
@@ -82,16 +82,6 @@ pub(super) enum Command {
 pub(super) enum KeyCommand {
     /// Open keys, sign something with them, and print fingerprint, user id and expiry
     Check(KeyArguments),
-}
-
-#[derive(Args, Debug)]
-pub(super) struct KeyArguments {
-    /// A file with an OpenPGP secret key that only its owner can read, or gpg:FINGERPRINT for a key of gpg; two while keys are rotated
-    #[arg(required = true, value_name = "KEY")]
-    pub keys: Vec<KeySource>,
-    /// Read the passphrase of the key files from this open file descriptor: `--passphrase-fd 3 3<FILE`
-    #[arg(long, value_name = "N")]
-    pub passphrase_fd: Option<u32>,
 }
 
 #[derive(Args, Debug)]
@@ -165,6 +155,9 @@ pub(super) struct DestinationArguments {
     /// Take over, and sign, what another program or another key has published there
     #[arg(long)]
     pub adopt: bool,
+    /// Sign rpms there that no known key has signed: dnf refuses them otherwise. Their payloads stay, their files are others
+    #[arg(long)]
+    pub sign_adopted: bool,
     /// Do not install the packages from the repository in fresh images
     #[arg(long)]
     pub no_check: bool,
@@ -174,17 +167,12 @@ pub(super) struct DestinationArguments {
     pub userland: UserlandArguments,
 }
 
-#[derive(Args, Clone, Debug)]
-pub(super) struct SigningArguments {
-    /// What signs: a file with an OpenPGP secret key that only its owner can read, or gpg:FINGERPRINT; two while keys are rotated
-    #[arg(long = "key", value_name = "KEY", env = "PACKHOLD_SIGNING_KEY", value_delimiter = ',')]
-    pub keys: Vec<KeySource>,
-    /// Read the passphrase of the key files from this open file descriptor: `--passphrase-fd 3 3<FILE`
-    #[arg(long, value_name = "N")]
-    pub passphrase_fd: Option<u32>,
-    /// Sign nothing: users have to trust the place
-    #[arg(long, conflicts_with = "keys")]
-    pub unsigned: bool,
+#[derive(Args, Debug)]
+pub(super) struct DoctorArguments {
+    #[command(flatten)]
+    pub engine: EngineArguments,
+    #[command(flatten)]
+    pub keys: NamedKeys,
 }
 
 #[derive(Args, Clone, Copy, Debug)]

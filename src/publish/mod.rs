@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `pool/DISTRO/COMPONENT/p/package/` | debs; no version that was published once changes |
 //! | `dists/DISTRO/`, `dists/DISTRO-CHANNEL/` | what apt reads; `stable` has the distro's own name |
-//! | `rpm/CHANNEL/DISTRO/ARCH/` | a yum repository |
+//! | `rpm/CHANNEL/DISTRO/BASEARCH/` | a yum repository; `armhfp` for `armv7hl`, `i386` for `i686`, as dnf has it |
 //! | `.packhold/` | of no use to clients |
 //!
 //! # What holds at any time
@@ -26,6 +26,7 @@ mod apt;
 mod blocks;
 pub mod client;
 mod error;
+mod guard;
 mod history;
 mod name;
 mod options;
@@ -69,6 +70,8 @@ impl Site {
 struct Context<'a> {
     options: &'a Options,
     signer: Option<&'a dyn Signer>,
+    /// Those of the signer, and those that the repository offers to its users already.
+    certificates: Vec<Certificate>,
     publication: &'a str,
     now: Timestamp,
 }

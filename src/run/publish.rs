@@ -14,7 +14,7 @@ use crate::publish::{
 };
 use crate::sign::{self, Certificate, KeySource, Keys, Options as SignOptions, Passphrase, Signer};
 use crate::stage::KEY_FILE;
-use crate::versions::{self, Candidate, Known, Place, Verdict};
+use crate::versions;
 
 /// A run to publish. Everything in it was checked.
 pub struct PublishRequest {
@@ -37,6 +37,8 @@ pub struct PublishRequest {
     pub keys: SigningKeys,
     /// Whether what no known key has signed there is taken over.
     pub adopt: bool,
+    /// Whether rpms that are there and that no known key has signed are signed.
+    pub sign_adopted: bool,
     /// Names of packages that may get a lower version, or another of the same number.
     pub allowed: BTreeSet<String>,
     /// The builders that can be named: they say for which distro release a target's packages are.
@@ -140,8 +142,10 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
         adopt: request.adopt,
         valid_for: section.valid_for.and_then(|time| time.try_into().ok()),
         keep: section.keep.get(request.channel.as_str()).copied(),
+        guard: Some(request.allowed.clone()),
         url: request.url.clone(),
         sign_rpms: true,
+        sign_adopted: request.sign_adopted,
         ..Options::default()
     };
     let repository = Repository::open(Folder::open(&request.folder)?, options)?;
@@ -150,15 +154,6 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
         None => (None, Vec::new()),
     };
     let signer_of = || signer.as_ref().map(|keys| keys as &dyn Signer);
-    let before = repository.offers(&request.channel).await?;
-    for package in &packages {
-        let new = candidate(&package.target, &package.identity, &package.artifact);
-        let known = known_offers(&before, &package.distro, &request.channel, &new);
-        if versions::check(&new, &known, &request.allowed)? == Verdict::Overridden {
-            let PackageIdentity { name, version, .. } = &package.identity;
-            warnings.push(format!("{name} {version} is no upgrade for users of {}", package.distro));
-        }
-    }
     let published = match &request.from {
         Some(from) => {
             let wanted = |package: &Package| Wanted {
@@ -195,12 +190,17 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
             repository.publish(&publication, signer_of()).await?
         }
     };
+    warnings.extend(published.lowered.iter().map(|what| format!("{what} is no upgrade for users")));
+    warnings.extend(unsigned(&published));
     // Some versions may be gone now.
     let offered = repository.offers(&request.channel).await?;
     let certificates = signer_of().map(|signer| signer.certificates()).transpose()?.unwrap_or_default();
     let keys: String = certificates.iter().map(|certificate| certificate.armored.as_str()).collect();
-    let fingerprints: Vec<String> =
+    let mut fingerprints: Vec<String> =
         certificates.into_iter().map(|certificate| certificate.fingerprint).collect();
+    let earlier: Vec<&String> =
+        published.signers.iter().filter(|signer| !fingerprints.contains(signer)).collect();
+    fingerprints.extend(earlier.into_iter().cloned().collect::<Vec<_>>());
     let repositories = distros.iter().map(|(target, distro)| {
         let own: Vec<&Package> = packages.iter().filter(|package| package.target == *target).collect();
         let version = |package: &&Package| (package.identity.name.clone(), package.identity.version.clone());
@@ -246,6 +246,21 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
     });
     let repositories = repositories.collect();
     Ok(PublishedRun { run: run.record.id, published, repositories, warnings })
+}
+
+/// What is to be said of rpms that no known key has signed, tree by tree.
+fn unsigned(published: &Published) -> Vec<String> {
+    let mut trees: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (tree, package) in &published.unsigned {
+        trees.entry(tree).or_default().push(package);
+    }
+    let told = trees.into_iter().map(|(tree, packages)| {
+        let first = packages[..packages.len().min(3)].join(", ");
+        let more = if packages.len() > 3 { ", …" } else { "" };
+        let count = packages.len();
+        format!("{tree}: dnf refuses {count} packages that no known key has signed ({first}{more}); --sign-adopted signs them")
+    });
+    told.collect()
 }
 
 /// Undoes the last publication of a channel. What the channel had before is there again; returns the suites and trees.
@@ -302,31 +317,4 @@ fn packages(run: &Run, distros: &BTreeMap<TargetName, String>) -> Result<Vec<Pac
         true => Err(refused("it made no package".to_owned())),
         false => Ok(packages),
     }
-}
-
-/// What the guard has to know of a channel. An rpm was signed when it was published, so one of the same version is compared where it is
-/// put into the repository.
-pub(super) fn known_offers(offers: &[Offer], distro: &str, channel: &Channel, new: &Candidate) -> Vec<Known> {
-    let of_distro = offers.iter().filter(|offer| offer.distro == distro);
-    of_distro
-        .map(|offer| Known {
-            package: Candidate {
-                format: offer.format,
-                package: offer.package.clone(),
-                architecture: offer.architecture.clone(),
-                version: offer.version.clone(),
-                digest: match offer.format {
-                    Format::Rpm if offer.version == new.version => new.digest,
-                    _ => offer.digest,
-                },
-            },
-            place: Place::Published(channel.to_string()),
-        })
-        .collect()
-}
-
-/// A package of a target for the guard.
-pub(super) fn candidate(target: &TargetName, identity: &PackageIdentity, artifact: &Artifact) -> Candidate {
-    let PackageIdentity { name, version, arch } = identity.clone();
-    Candidate { format: target.format, package: name, architecture: arch, version, digest: artifact.digest }
 }

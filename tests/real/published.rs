@@ -37,6 +37,12 @@ fn key(place: &Path, name: &str) -> (PathBuf, PathBuf) {
     (secret, public)
 }
 
+/// A command that signs, as the README has it.
+const SIGN: &str = r#"case $PACKHOLD_SIGN_KIND in text) set -- --textmode ;; binary) set -- ;; esac
+exec gpg --batch --armor --digest-algo SHA512 --local-user "$PACKHOLD_SIGN_FINGERPRINT" "$@" \
+    ${SOURCE_DATE_EPOCH:+--faked-system-time "$SOURCE_DATE_EPOCH!"} --detach-sign
+"#;
+
 /// Every file of a folder with its bytes.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
@@ -66,6 +72,28 @@ fn only<'a>(files: impl Iterator<Item = &'a PathBuf>, end: &str) -> PathBuf {
     let found: Vec<&PathBuf> = files.filter(|path| path.to_str().unwrap().ends_with(end)).collect();
     let [one] = found[..] else { panic!("{end}: {found:?}") };
     one.clone()
+}
+
+/// The changelogs of the packages of the second release have an entry of the commits since the first, before what people wrote.
+fn tells_what_is_new(published: &BTreeMap<PathBuf, Vec<u8>>) {
+    let shell = |text: &str, file: &Path| {
+        succeed(text, Command::new("sh").args(["-euc", text, "sh"]).arg(file).output().unwrap())
+    };
+    let deb = only(published.keys(), "/hostpulse_1.1.0-1_amd64.deb");
+    let text = "dpkg-deb --fsys-tarfile \"$1\" | tar -xO ./usr/share/doc/hostpulse/changelog.Debian.gz | gunzip | \
+                dpkg-parsechangelog -l - --all --format dpkg";
+    let told = shell(text, &deb);
+    assert!(told.contains("Version: 1.1.0-1\n") && told.contains("Timestamp: 1743508800\n"), "{told}");
+    assert!(told.contains("Maintainer: Packhold Demo <demo@packhold.invalid>\n"), "{told}");
+    let entries = " hostpulse (1.1.0-1) unstable; urgency=medium\n .\n   * Report swap space\n .\n";
+    assert!(told.contains(entries) && told.contains(" hostpulse (0.9.0-1) unstable"), "{told}");
+    let rpm = only(published.keys(), "/hostpulse-1.1.0-1.deb12.x86_64.rpm");
+    let told = shell("rpm -qp --nosignature --changelog \"$1\"", &rpm);
+    assert_eq!(
+        told.trim_end(),
+        "* Tue Apr 01 2025 Packhold Demo <demo@packhold.invalid> - 1.1.0-1\n- Report swap space\n\n\
+         * Sat Mar 01 2025 Packhold Demo <demo@packhold.invalid> - 0.9.0-1\n- Initial release"
+    );
 }
 
 /// A fresh machine of a user, in which the builder's scripts add a repository and install from it.
@@ -151,8 +179,19 @@ async fn a_release_is_installed_and_upgraded_from_its_repository_and_what_is_not
         serde_json::from_str(text.lines().last().unwrap()).unwrap()
     };
     let first = told(release("v1.0.0", &[]));
+    // The same key, now behind a command.
+    let release_by_command = |tag: &str| {
+        let sign = place.path("sign");
+        let text =
+            format!("#!/bin/sh -eu\nexport GNUPGHOME={}\n{SIGN}", place.path("release.gnupg").display());
+        fs::write(&sign, text).unwrap();
+        fs::set_permissions(&sign, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = place.command(&["release", tag, pipeline.to_str().unwrap(), "--source", &source]);
+        command.args(["--to", to.to_str().unwrap(), "--format", "json"]);
+        command.arg("--sign-command").arg(&sign).arg("--sign-certificate").arg(&public).output().unwrap()
+    };
     assert_eq!(first["added"].as_array().unwrap().len(), 2, "{first:#}");
-    let second = told(release("v1.1.0", &[]));
+    let second = told(release_by_command("v1.1.0"));
     let titles: Vec<&str> = second["checked"]
         .as_array()
         .unwrap()
@@ -166,8 +205,10 @@ async fn a_release_is_installed_and_upgraded_from_its_repository_and_what_is_not
         assert_eq!(target["outcome"]["state"], "passed", "{target:#}");
     }
 
-    // Again, nothing is built and nothing changes.
     let published = files(&to);
+    tells_what_is_new(&published);
+
+    // Again, nothing is built and nothing changes.
     let again = told(release("v1.1.0", &["--no-check"]));
     assert_eq!(again["run"], second["run"]);
     assert_eq!(again["added"].as_array().unwrap().len(), 0, "{again:#}");
@@ -287,6 +328,11 @@ async fn a_release_is_installed_and_upgraded_from_its_repository_and_what_is_not
     let output = rpm.run(&to, &public, &repo(&fingerprint), zypper).await;
     let said = succeed("zypper", output);
     assert!(said.contains("hostpulse-1.1.0-1.deb12.x86_64"), "{said}");
+    let _ = Command::new("gpgconf")
+        .arg("--homedir")
+        .arg(place.path("release.gnupg"))
+        .args(["--kill", "all"])
+        .status();
 }
 
 fn copy(from: &Path, to: &Path) {

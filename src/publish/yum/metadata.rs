@@ -6,8 +6,9 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
 use super::package::Evr;
-use crate::model::Digest;
+use crate::model::{Digest, Format};
 use crate::publish::history::FileOf;
+use crate::versions::Candidate;
 
 /// A package file that the metadata names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,15 +23,24 @@ pub(in crate::publish) struct Entry {
     pub(super) primary: String,
     pub(super) filelists: String,
     pub(super) other: String,
+    /// The fingerprint of the key that has signed it, if that is known.
+    pub(super) signer: Option<String>,
 }
 
 impl Entry {
     /// Version and release, with the epoch where it has one.
     pub(in crate::publish) fn version(&self) -> String {
-        let Evr(epoch, version, release) = &self.evr;
-        match epoch.as_str() {
-            "0" => format!("{version}-{release}"),
-            epoch => format!("{epoch}:{version}-{release}"),
+        self.evr.to_string()
+    }
+
+    /// What the guard has to know of it.
+    pub(in crate::publish) fn candidate(&self) -> Candidate {
+        Candidate {
+            format: Format::Rpm,
+            package: self.name.clone(),
+            architecture: self.arch.clone(),
+            version: self.version(),
+            digest: self.digest,
         }
     }
 }
@@ -150,6 +160,7 @@ pub(super) fn entries(primary: &str, filelists: &str, other: &str) -> Read<Vec<E
             filelists: filelists.remove(&hex).ok_or_else(lost)?,
             other: other.remove(&hex).ok_or_else(lost)?,
             primary,
+            signer: None,
         });
     }
     Ok(entries)

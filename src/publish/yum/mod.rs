@@ -1,27 +1,31 @@
-//! yum repositories, which dnf and zypper read as well: a tree for each channel, distro release and architecture, with packages in
+//! yum repositories, which dnf and zypper read as well: a tree for each channel, distro release and architecture (`$basearch`), with packages in
 //! `Packages/` and metadata in `repodata/`.
 //!
 //! The anchor is `repodata/repomd.xml`. The files that it names have their digests in their names, are there before it, and stay
 //! for a week at least after another took its place. Its signature `repomd.xml.asc` is a second file, written right after it: a
 //! client that comes between the two finds that they do not belong together, and has to try again.
 
+mod basearch;
 mod header;
 mod metadata;
 mod package;
+mod signatures;
 mod tree;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
+pub(super) use basearch::basearch;
 pub(super) use metadata::Entry;
 pub(super) use package::Package;
 use tree::{Next, Tree};
 
 use super::history;
 use super::place::Place;
-use super::{Context, PublishError, Result, Site, anchor};
-use crate::sign::{Certificate, verify_detached};
+use super::{Context, PublishError, Result, Site, anchor, guard};
+use crate::sign::{Certificate, rpm_signer, verify_detached};
 use crate::support::fs::PathContext;
+use crate::versions::Candidate;
 
 /// The largest package that is compared with one that is there, bytes.
 const MAX_PACKAGE: u64 = 8 << 30;
@@ -42,8 +46,7 @@ pub(super) async fn pool(
     mut package: Package,
     context: &Context<'_>,
 ) -> Result<Entry> {
-    let first = package.name.chars().next().unwrap_or('_').to_ascii_lowercase();
-    let href = format!("Packages/{first}/{}", package.file_name());
+    let href = href(&package);
     let key = format!("{}/{href}", folder(site, arch));
     let scratch = tempfile::tempdir().at("create a folder in", std::env::temp_dir())?;
     let copy = scratch.path().join(package.file_name());
@@ -64,6 +67,19 @@ pub(super) async fn pool(
         }
         (None, None) => place.put_file(&key, path).await?,
     }
+    let file = if copy.exists() { &copy } else { path };
+    let by = rpm_signer(file, &context.certificates).ok().flatten();
+    new_entry(package, href, by, context)
+}
+
+/// Where the file of a package is, below its tree.
+fn href(package: &Package) -> String {
+    let first = package.name.chars().next().unwrap_or('_').to_ascii_lowercase();
+    format!("Packages/{first}/{}", package.file_name())
+}
+
+/// What the metadata says of a package that comes into a tree.
+fn new_entry(package: Package, href: String, signer: Option<String>, context: &Context<'_>) -> Result<Entry> {
     let broken = |error: std::io::Error| PublishError::Package {
         file: package.file_name(),
         reason: error.to_string(),
@@ -77,7 +93,23 @@ pub(super) async fn pool(
         evr: package.evr,
         digest: package.digest,
         href,
+        signer,
     })
+}
+
+/// What of these packages is no upgrade for users of a tree and may be none; an error if it may not.
+pub(super) async fn guard(
+    place: &dyn Place,
+    site: &Site,
+    arch: &str,
+    new: &[Candidate],
+    context: &Context<'_>,
+) -> Result<Vec<Candidate>> {
+    let tree = Tree::load(place, &folder(site, arch)).await?;
+    if tree.stamp.is_some() {
+        trust(place, &tree.folder, &tree.anchor, context).await?;
+    }
+    guard::check(context, &site.channel, new, tree.entries.values().map(Entry::candidate))
 }
 
 /// All package files of a tree.
@@ -129,14 +161,28 @@ pub(super) async fn sites(place: &dyn Place) -> Result<Vec<(Site, String)>> {
     Ok(sites)
 }
 
-/// Adds packages to a tree. Returns the keys of those that were not there.
+/// The fingerprints of the keys that have signed packages of a tree, as far as it is known.
+pub(super) async fn signers(place: &dyn Place, site: &Site, arch: &str) -> Result<BTreeSet<String>> {
+    let state = Tree::head(place, &folder(site, arch)).await?.state;
+    Ok(state.into_iter().flat_map(|state| state.signers.into_values()).collect())
+}
+
+/// What came of adding packages to a tree.
+pub(super) struct Added {
+    /// The keys of package files that were not there.
+    pub(super) keys: Vec<String>,
+    /// Packages that no known key has signed, where dnf asks for that.
+    pub(super) unsigned: Vec<String>,
+}
+
+/// Adds packages to a tree.
 pub(super) async fn add(
     place: &dyn Place,
     site: &Site,
     arch: &str,
     entries: &[Entry],
     context: &Context<'_>,
-) -> Result<Vec<String>> {
+) -> Result<Added> {
     let folder = folder(site, arch);
     let mut attempt = 0;
     loop {
@@ -144,15 +190,19 @@ pub(super) async fn add(
         if tree.stamp.is_some() {
             trust(place, &folder, &tree.anchor, context).await?;
         }
+        let new: Vec<Candidate> = entries.iter().map(Entry::candidate).collect();
+        guard::check(context, &site.channel, &new, tree.entries.values().map(Entry::candidate))?;
         for entry in entries {
             tree.add(entry)?;
         }
         if let Some(keep) = context.options.keep {
             tree.retain(keep);
         }
-        let added = tree.added.iter().filter_map(|key| tree.entries.get(key));
-        let added: Vec<String> = added.map(|entry| format!("{folder}/{}", entry.href)).collect();
-        if added.is_empty() && tree.removed.is_empty() && tree.stamp.is_some() && tree.state.is_some() {
+        let unsigned = signatures::settle(place, &mut tree, context).await?;
+        let keys = tree.added.iter().filter_map(|key| tree.entries.get(key));
+        let keys: Vec<String> = keys.map(|entry| format!("{folder}/{}", entry.href)).collect();
+        let added = Added { keys, unsigned };
+        if added.keys.is_empty() && tree.removed.is_empty() && tree.stamp.is_some() && tree.state.is_some() {
             sign(place, &folder, context).await?;
             return Ok(added);
         }
