@@ -8,12 +8,15 @@
 //! | [`sarif()`] | code scanning | SARIF 2.1.0 |
 //! | [`code_quality`] | merge requests of GitLab | JSON |
 //! | [`github_commands`] | annotations of GitHub | workflow commands |
+//! | [`html`] | people, and a folder of all runs | HTML |
 //! | [`markdown()`] | the page of a CI job | GitHub Flavored Markdown |
 
 mod finding;
 mod github;
 mod gitlab;
+pub mod html;
 pub mod junit;
+pub mod log;
 mod markdown;
 mod sarif;
 mod text;
