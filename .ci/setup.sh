@@ -97,15 +97,15 @@ install_packages ca-certificates curl gcc git libc6-dev make mmdebstrap util-lin
 [ "$(id -u)" = 0 ] || install_packages uidmap
 if [ "${1-}" = test ]; then
     # The tests bring engines of their own up and down, compare version orders with the real tools, let those tools check what is
-    # signed and published, and import real source packages.
-    install_packages apt-utils aptly arch-test binfmt-support busybox-static createrepo-c dnf docker.io docker-registry dpkg-dev faketime g++ gnupg gpgv iptables jq openssl python3-venv qemu-user-static reprepro rpm shellcheck skopeo tar uidmap umoci zstd
+    # signed and published, import real source packages, and look at reports with a schema and in a browser.
+    install_packages apt-utils aptly arch-test binfmt-support busybox-static chromium createrepo-c dnf docker.io docker-registry dpkg-dev faketime g++ gnupg gpgv iptables jq libxml2-utils openssl python3-venv qemu-user-static reprepro rpm shellcheck skopeo tar uidmap umoci zstd
     register_emulators
     ordinary_user
     cargo nextest --version >/dev/null 2>&1 || {
         echo "setup: installing cargo-nextest with cargo"
         retry cargo install --locked cargo-nextest
     }
-    # Receipts and bills of materials are checked with the libraries of those who define their forms.
+    # Receipts, bills of materials and SARIF are checked with the libraries of those who define their forms.
     validators=$(cd "$(dirname "$0")/.." && pwd)/target/validators
     [ -e "$validators/complete" ] || {
         echo "setup: installing in-toto-attestation, securesystemslib and cyclonedx-python-lib with pip"

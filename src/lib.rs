@@ -26,6 +26,7 @@
 //! | artifact | a file that a build left ([`model::Artifact`]) |
 //! | run | one execution of a pipeline for one commit ([`model::RunId`]) |
 //! | run record | the one document that says what happened; every view is drawn from it ([`model::RunRecord`]) |
+//! | finding | what a run has against a package, or what kept it from being made, as other tools are told ([`report::Finding`]) |
 //! | outcome | passed · failed(stage, reason) · broken · skipped · infra(stage, reason): data, not an error ([`model::Outcome`]) |
 //! | key | the digest of everything that can change a result; the same key means that it need not be made again ([`plan`]) |
 //! | condition | something about the surroundings of a build that no package should depend on ([`model::Condition`]) |
@@ -58,12 +59,12 @@
 //! 4 remote/          registry, bucket, another archive: push and pull of runs
 //! 4 sandbox/         one disposable container as a scope: limits, time-outs; always removed
 //! 4 plan/            pure: what is built from what, and under which key
+//! 4 report/          pure functions from the run record, and what the archive has beside it, to text and pages
 //! 3 engine/          trait Engine + docker, embedded, fake, conformance; own types only
 //! 3 archive/         layout, blobs, index, import and export, verify, prune, restore; FORMAT.md is its specification
 //! 3 source/          commit → deterministic tar; version from tags or packaging
 //! 3 compare/         two packages, member by member (pure)
 //! 3 config/          pipelines and builders: parse, check, errors with file:line and a hint
-//! 3 report/          pure functions from the run record to text
 //! 3 sign/            OpenPGP: keys, signatures over repositories and packages, checks of those of others
 //! 3 versions/        whether one version is an upgrade of another, by dpkg's and rpm's orders (pure)
 //! 2 chunks/          blobs in pieces: cut, compressed, packed, listed; below archive and engine

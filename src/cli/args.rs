@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::ci::Told;
+use super::report::ReportArguments;
 use super::signing_args::{KeyArguments, NamedKeys, SigningArguments};
 use crate::model::{ImageRole, Scenario, TargetName};
 
@@ -50,6 +52,8 @@ pub(super) enum Command {
     Verify(VerifyArguments),
     /// Print the logs of an archived run
     Log(LogArguments),
+    /// Write what an archived run did as a page for browsers or for other tools, or a site of all runs
+    Report(ReportArguments),
     /// List, show, check and restore what is archived
     #[command(subcommand)]
     Archive(ArchiveCommand),
@@ -134,6 +138,8 @@ pub(super) struct ReleaseArguments {
     /// Sign the receipt with this ed25519 key (PKCS #8, PEM)
     #[arg(long, value_name = "FILE", env = "PACKHOLD_RECEIPT_KEY")]
     pub receipt_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub told: Told,
     #[command(flatten)]
     pub destination: DestinationArguments,
 }
@@ -231,6 +237,8 @@ pub(super) struct RunArguments {
     /// Sign the run's receipt with this ed25519 key (PKCS #8, PEM), which only its owner may read
     #[arg(long, env = "PACKHOLD_RECEIPT_KEY", value_name = "FILE")]
     pub receipt_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub told: Told,
     #[command(flatten)]
     pub userland: UserlandArguments,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{Common, EngineChoice, RunArguments, UpdateArguments, UserlandArguments, VerifyArguments};
+use super::ci::Told;
 use super::error::CliError;
 use super::leftovers::reap_beside;
 use super::transfer::credentials;
@@ -217,6 +218,7 @@ pub(super) async fn update_request(
         locked: false,
         no_systemd: true,
         receipt_key: None,
+        told: Told::default(),
         userland,
     };
     Ok((request(common, run).await?, partly))

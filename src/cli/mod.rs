@@ -4,6 +4,7 @@
 mod archive;
 mod args;
 mod board;
+mod ci;
 mod clean;
 mod completions;
 mod context;
@@ -21,6 +22,8 @@ mod publish;
 mod receipt;
 mod release;
 mod replay;
+mod report;
+mod reports;
 mod restore;
 mod run;
 mod signing_args;
@@ -84,6 +87,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
         Command::Update(command) => update::update(common, command).await,
         Command::Verify(command) => verify::verify(common, command).await,
         Command::Log(command) => log::log(common, &command),
+        Command::Report(command) => report::report(common, command),
         Command::Archive(command) => archive::archive(common, command).await,
         Command::Release(command) => release::release(common, command).await,
         Command::Publish(command) => publish::publish(common, command).await,

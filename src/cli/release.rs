@@ -1,11 +1,10 @@
 use super::args::{Common, OutputFormat, ReleaseArguments, RunArguments};
+use super::ci::Told;
 use super::error::CliError;
-use super::tails::tails;
-use super::{context, output, publish};
-use crate::model::RunId;
+use super::run::execute;
+use super::{context, publish};
 use crate::publish::Channel;
-use crate::report;
-use crate::run::{PublishRequest, Request, guard, released, tag, untag};
+use crate::run::{PublishRequest, guard, released, tag, untag};
 
 /// `packhold release`: each step finds what an earlier try has done, and goes on from there.
 pub(super) async fn release(common: &Common, arguments: ReleaseArguments) -> Result<u8, CliError> {
@@ -28,6 +27,7 @@ pub(super) async fn release(common: &Common, arguments: ReleaseArguments) -> Res
         locked: arguments.locked,
         no_systemd: arguments.no_systemd,
         receipt_key: arguments.receipt_key,
+        told: Told::default(),
         userland: to.userland.clone(),
     };
     let mut request = context::request(common, run).await?;
@@ -52,9 +52,11 @@ pub(super) async fn release(common: &Common, arguments: ReleaseArguments) -> Res
                 untag(&request, &found)?;
                 return Err(error.into());
             }
-            match build(common, request).await? {
-                Ok(id) => id,
-                Err(code) => return Ok(code),
+            let cancel = context::cancelled_by_signals();
+            let record = execute(common, request, cancel, &arguments.told).await?;
+            match record.outcome.exit_code() {
+                0 => record.id,
+                code => return Ok(code),
             }
         }
     };
@@ -75,22 +77,4 @@ pub(super) async fn release(common: &Common, arguments: ReleaseArguments) -> Res
     };
     let published = crate::run::publish(asked).await?;
     publish::finish(common, to, published).await
-}
-
-/// A clean build of every target: the id of the run, or the exit code if a target failed.
-async fn build(common: &Common, request: Request) -> Result<Result<RunId, u8>, CliError> {
-    let logs = request.folders.runs();
-    let (send, shown) = output::show(common.format);
-    let result = crate::run::execute(request, send, context::cancelled_by_signals()).await;
-    let _ = shown.await;
-    let record = result?;
-    if common.format != OutputFormat::Json {
-        let stages = record.shared.iter().chain(record.targets.iter().flat_map(|target| &target.stages));
-        let tails = tails(stages, &logs.join(record.id.as_str()));
-        println!("\n{}\n", report::summary(&record, &tails).trim_end());
-    }
-    Ok(match record.outcome.exit_code() {
-        0 => Ok(record.id),
-        code => Err(code),
-    })
 }

@@ -2,7 +2,6 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::archive::json;
 use super::args::{Common, DrillArguments, EngineChoice, OutputFormat, ReplayArguments};
@@ -11,8 +10,8 @@ use super::{context, output};
 use crate::archive::{Archive, RunSummary};
 use crate::compare;
 use crate::model::Outcome;
+use crate::report::junit::{self, Case, Verdict};
 use crate::run::{Replay, ReplayRequest};
-use crate::support::fs::PathContext;
 
 /// `packhold archive replay`
 pub(super) async fn replay(common: &Common, arguments: ReplayArguments) -> Result<u8, CliError> {
@@ -79,7 +78,7 @@ fn rendered(replay: &Replay) -> String {
 pub(super) async fn drill(common: &Common, arguments: DrillArguments) -> Result<u8, CliError> {
     let archive = context::existing_archive(common)?;
     let cancel = context::cancelled_by_signals();
-    let mut suite = TestSuite::new("packhold archive drill");
+    let mut cases = Vec::new();
     let mut worst = 0;
     for run in sample(&archive, &arguments)? {
         let (outcome, lines) = match tried(&archive, &run, arguments.engine.engine, &cancel).await {
@@ -97,21 +96,15 @@ pub(super) async fn drill(common: &Common, arguments: DrillArguments) -> Result<
             Some(1) => "differs",
             Some(_) => "failed",
         };
-        let mut case = TestCase::new(run.id.to_string(), TestCaseStatus::success());
-        case.set_classname(run.package.clone());
-        match outcome {
-            Some(0) => {}
-            None => {
-                case.status = TestCaseStatus::skipped();
-                case.status.set_message(lines.clone());
-            }
-            Some(code) => {
-                let kind = if code == 1 { NonSuccessKind::Failure } else { NonSuccessKind::Error };
-                case.status = TestCaseStatus::non_success(kind);
-                case.status.set_message(word).set_description(lines.clone());
-            }
-        }
-        suite.add_test_case(case);
+        let (kind, message, text) = (word.to_owned(), word.to_owned(), lines.clone());
+        let verdict = match outcome {
+            Some(0) => Verdict::Passed,
+            None => Verdict::Skipped { why: lines.clone() },
+            Some(1) => Verdict::Failed { kind, message, text },
+            Some(_) => Verdict::Error { kind, message, text },
+        };
+        let (class, name) = (run.package.clone(), run.id.to_string());
+        cases.push(Case { class, name, time: None, verdict, output: None });
         match common.format {
             OutputFormat::Json => {
                 json(
@@ -127,13 +120,8 @@ pub(super) async fn drill(common: &Common, arguments: DrillArguments) -> Result<
         }
     }
     if let Some(path) = &arguments.junit {
-        let mut report = Report::new("packhold");
-        report.add_test_suite(suite);
-        let file = std::fs::File::create(path).at("create", path)?;
-        report.serialize(file).map_err(|error| CliError::Usage {
-            message: format!("cannot write {}: {error}", path.display()),
-            hint: "name a file that can be written".to_owned(),
-        })?;
+        let suites = [("packhold archive drill".to_owned(), cases)];
+        crate::run::write_text(path, &junit::document("packhold", suites))?;
     }
     Ok(worst)
 }

@@ -2,6 +2,7 @@
 //! from what they sign.
 
 mod changes;
+mod contents;
 mod deb;
 mod members;
 mod rpm;
@@ -10,6 +11,7 @@ mod text;
 use std::io;
 
 pub use changes::{Change, changes};
+pub use contents::{Contents, PackedFile, contents};
 use serde::Serialize;
 pub use text::line;
 
@@ -262,6 +264,15 @@ mod tests {
     }
 
     #[test]
+    fn the_contents_of_a_deb_are_told() {
+        let told = contents("a.deb", &deb(&FILES, "x")).unwrap();
+        let files: Vec<_> =
+            told.files.iter().map(|file| (file.path.as_str(), file.mode, file.size)).collect();
+        assert_eq!(files, [("/etc/agent.conf", 0o644, 2), ("/usr/bin/agent", 0o755, 17)]);
+        assert!(contents("a.txt", b"x").is_err());
+    }
+
+    #[test]
     fn an_rpm_whose_fields_share_one_value_is_refused() {
         let header = |fields: u32, size: u32| {
             let mut header = vec![0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
@@ -304,6 +315,7 @@ mod tests {
             other.truncate(random.usize(1..=other.len()));
             let _ = compare("a.deb", &one, &other);
             let _ = compare("a.rpm", &one, &other);
+            let _ = (contents("a.deb", &other), contents("a.rpm", &other));
         }
         assert!(matches!(compare("a.deb", &one, b"no package"), Comparison::Differs { .. }));
         assert!(matches!(compare("a.log", b"a\nb\n", b"a\nc\n"), Comparison::Differs { .. }));

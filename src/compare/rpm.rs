@@ -41,13 +41,10 @@ const NAMES: [(u32, &str); 20] = [
 
 pub(super) fn members(bytes: &[u8]) -> io::Result<Members> {
     let mut members = Members::default();
-    let rest = bytes.get(LEAD..).filter(|_| bytes.starts_with(&[0xed, 0xab, 0xee, 0xdb]));
-    let rest = rest.ok_or_else(|| bad("it does not begin with the lead of an rpm"))?;
-    let (signature, length) = header(rest)?;
+    let (signature, rest) = headers(bytes)?;
     for (tag, value) in signature.into_iter().filter(|(tag, _)| SIGNATURES.contains(tag)) {
         members.signatures.insert(format!("signature/{tag}"), Member::of(value)?.digest);
     }
-    let rest = rest.get(length.next_multiple_of(8)..).ok_or_else(|| bad("it ends after the signatures"))?;
     let (tags, length) = header(rest)?;
     for (tag, value) in tags {
         let name = NAMES
@@ -62,11 +59,20 @@ pub(super) fn members(bytes: &[u8]) -> io::Result<Members> {
     Ok(members)
 }
 
+/// The tags of the signature header, and what begins with the main header.
+pub(super) fn headers(bytes: &[u8]) -> io::Result<(Tags<'_>, &[u8])> {
+    let rest = bytes.get(LEAD..).filter(|_| bytes.starts_with(&[0xed, 0xab, 0xee, 0xdb]));
+    let rest = rest.ok_or_else(|| bad("it does not begin with the lead of an rpm"))?;
+    let (signature, length) = header(rest)?;
+    let rest = rest.get(length.next_multiple_of(8)..).ok_or_else(|| bad("it ends after the signatures"))?;
+    Ok((signature, rest))
+}
+
 /// Tags and their values as bytes.
-type Tags<'a> = Vec<(u32, &'a [u8])>;
+pub(super) type Tags<'a> = Vec<(u32, &'a [u8])>;
 
 /// The tags of a header and their values as bytes, and how long it is.
-fn header(bytes: &[u8]) -> io::Result<(Tags<'_>, usize)> {
+pub(super) fn header(bytes: &[u8]) -> io::Result<(Tags<'_>, usize)> {
     let short = || bad("it ends in a header");
     if bytes.get(..4) != Some(&MAGIC) {
         return Err(bad("a header does not begin as one"));

@@ -3,17 +3,22 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 macro_rules! reasons {
-    ($(#[$outer:meta])* $name:ident { $($(#[$meta:meta])* $variant:ident = $word:literal,)* }) => {
+    ($(#[$outer:meta])* $name:ident { $(#[doc = $meaning:literal] $variant:ident = $word:literal,)* }) => {
         $(#[$outer])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum $name {
-            $($(#[$meta])* #[serde(rename = $word)] $variant,)*
+            $(#[doc = $meaning] #[serde(rename = $word)] $variant,)*
         }
 
         impl $name {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// What it means, as one or two sentences.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning.trim_ascii(),)* }
+            }
         }
 
         impl fmt::Display for $name {

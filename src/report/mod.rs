@@ -1,5 +1,30 @@
-//! Views of a run record: pure functions from the record to text. Nothing here reads a file or prints.
+//! Views of a run record: pure functions from the record, and what the archive has beside it, to text. Nothing here reads a file or
+//! prints.
+//!
+//! | view | for | form |
+//! |---|---|---|
+//! | [`summary`] | a terminal | text |
+//! | [`junit()`] | test views of CI servers | JUnit XML |
+//! | [`sarif()`] | code scanning | SARIF 2.1.0 |
+//! | [`code_quality`] | merge requests of GitLab | JSON |
+//! | [`github_commands`] | annotations of GitHub | workflow commands |
+//! | [`html`] | people, and a folder of all runs | HTML |
+//! | [`markdown()`] | the page of a CI job | GitHub Flavored Markdown |
 
+mod finding;
+mod github;
+mod gitlab;
+pub mod html;
+pub mod junit;
+pub mod log;
+mod markdown;
+mod sarif;
 mod text;
 
+pub use finding::{Finding, Severity, findings};
+pub use github::github_commands;
+pub use gitlab::code_quality;
+pub use junit::junit;
+pub use markdown::markdown;
+pub use sarif::sarif;
 pub use text::{Tails, archived_hint, bytes, duration, summary, verified};

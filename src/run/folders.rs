@@ -22,7 +22,7 @@ const UNNAMED: Duration = Duration::from_secs(3600);
 /// Where Packhold keeps what is not in the archive.
 #[derive(Clone, Debug)]
 pub struct Folders {
-    /// Fetched repositories and temporary folders; may be removed while no run is going on.
+    /// Fetched repositories, pages and temporary folders; may be removed while no run is going on.
     pub cache: PathBuf,
     /// Logs of the last runs.
     pub state: PathBuf,
@@ -42,6 +42,11 @@ impl Folders {
     /// The folder of what spec files ask for.
     pub fn declared_lists(&self) -> PathBuf {
         self.cache.join("declared")
+    }
+
+    /// The folder of pages that nobody has given another place.
+    pub fn reports(&self) -> PathBuf {
+        self.cache.join("reports")
     }
 
     fn work(&self) -> PathBuf {

@@ -3,6 +3,7 @@
 //! Targets run side by side in one task; what blocks goes to threads of its own. A target's failure stops no other target.
 //! Whatever happens, what was started is removed before [`execute`] returns.
 
+mod changes;
 mod doctor;
 mod doctor_keys;
 mod error;
@@ -10,6 +11,7 @@ mod files;
 mod folders;
 mod images;
 mod locked;
+mod pages;
 mod platform;
 mod prepared;
 mod preview;
@@ -36,6 +38,7 @@ pub use doctor::{Finding, Health, Signing, examine};
 pub use error::{RunError, exit_code_of};
 pub use files::{VerifyFiles, verify_files};
 pub use folders::{Folders, Swept, sweep};
+pub use pages::{WrittenSite, write_page, write_site, write_text};
 pub use preview::{Preview, TargetPreview, preview};
 pub use publish::{PublishRequest, PublishedRun, SigningKeys, publish, roll_back};
 pub use published::{CheckPublished, PublishedRepository, check_published};

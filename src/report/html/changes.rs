@@ -1,0 +1,185 @@
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use super::{badge_of, digest, safe, scrolled, time};
+use crate::compare::Comparison;
+use crate::config::PackageChange;
+use crate::model::{ImageRole, RunId, TargetName};
+use crate::report::text::bytes;
+
+/// What is different from an earlier run of the same package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// The earlier run.
+    pub run: RunId,
+    /// Its version.
+    pub version: String,
+    /// Its commit.
+    pub commit: String,
+    /// When it was.
+    pub started: Timestamp,
+    /// Its outcome in a word.
+    pub outcome: String,
+    /// The address of its page, if there is one.
+    pub page: Option<String>,
+    /// What is different, by target.
+    pub targets: Vec<TargetChanges>,
+}
+
+/// What is different of one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetChanges {
+    /// The target.
+    pub target: TargetName,
+    /// Its packages, the unchanged too.
+    pub files: Vec<FileChange>,
+    /// The images in which packages are others.
+    pub images: Vec<ImagePackages>,
+}
+
+/// A package of two runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileChange {
+    /// The package's name.
+    pub package: String,
+    /// The size of its file then, bytes; `None` if there was none.
+    pub old: Option<u64>,
+    /// The size of its file now.
+    pub new: Option<u64>,
+    /// What is in it, compared, where both could be read.
+    pub comparison: Option<Comparison>,
+    /// What else it needs, or offers, than then.
+    pub relations: Vec<RelationChange>,
+}
+
+/// A kind of relation that changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelationChange {
+    /// The kind, in the format's words.
+    pub kind: String,
+    /// What came.
+    pub added: Vec<String>,
+    /// What went.
+    pub removed: Vec<String>,
+}
+
+/// The packages of an image that came, went, or are others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImagePackages {
+    /// What the image is for.
+    pub role: ImageRole,
+    /// Its packages.
+    pub packages: Vec<PackageChange>,
+}
+
+pub(super) fn changes(changes: Option<&Changes>) -> Markup {
+    let Some(changes) = changes else {
+        return html! { p { "The archive has no earlier run of this package to compare with." } };
+    };
+    html! {
+        p {
+            "Since " (safe(&changes.version)) " (commit " code { (safe(&changes.commit.chars().take(12).collect::<String>())) } "), run "
+            @match &changes.page { Some(page) => { a href=(page) { (changes.run) } } None => { code { (changes.run) } } }
+            " of " (time(changes.started)) " " (badge_of(&changes.outcome))
+        }
+        @for target in &changes.targets {
+            h3 { (safe(&target.target.to_string())) }
+            (scrolled(&format!("Packages of {} then and now", target.target), &sizes(&target.files)))
+            @for file in &target.files { (inside(file)) }
+            @for image in &target.images { (image_packages(image)) }
+            @if target.images.is_empty() { p { "The images have the same packages." } }
+        }
+    }
+}
+
+fn sizes(files: &[FileChange]) -> Markup {
+    let size = |size: Option<u64>| size.map_or_else(|| "–".to_owned(), bytes);
+    html! {
+        table {
+            thead { tr { th scope="col" { "Package" } th.number scope="col" { "Then" } th.number scope="col" { "Now" } th.number scope="col" { "Difference" } th scope="col" { "Contents" } } }
+            tbody {
+                @for file in files {
+                    tr {
+                        th.name scope="row" { (safe(&file.package)) }
+                        td.number { (size(file.old)) }
+                        td.number { (size(file.new)) }
+                        td.number { (difference(file.old, file.new)) }
+                        td { (verdict(file)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn difference(old: Option<u64>, new: Option<u64>) -> String {
+    match (old, new) {
+        (Some(old), Some(new)) if new > old => format!("+{}", bytes(new - old)),
+        (Some(old), Some(new)) if new < old => format!("−{}", bytes(old - new)),
+        (Some(_), Some(_)) => "0".to_owned(),
+        (None, _) => "new".to_owned(),
+        (_, None) => "gone".to_owned(),
+    }
+}
+
+fn verdict(file: &FileChange) -> String {
+    match &file.comparison {
+        Some(Comparison::Identical) => "the same bytes".to_owned(),
+        Some(Comparison::SignatureDiffers) => "the same but for its signature".to_owned(),
+        Some(Comparison::Differs { differences, more, .. }) => {
+            format!("{} differences", differences.len() + more)
+        }
+        None => "–".to_owned(),
+    }
+}
+
+fn inside(file: &FileChange) -> Markup {
+    let Some(Comparison::Differs { differences, more, causes }) = &file.comparison else { return html! {} };
+    let causes: Vec<String> = causes.iter().map(ToString::to_string).collect();
+    let table = html! {
+        table {
+            thead { tr { th scope="col" { "Member" } th scope="col" { "What of it" } } }
+            tbody {
+                @for difference in differences { tr { td.name { (safe(&difference.member)) } td { (safe(&difference.what)) } } }
+                @if *more > 0 { tr { td colspan="2" { (more) " more" } } }
+            }
+        }
+    };
+    html! {
+        @for change in &file.relations {
+            p.relation {
+                (safe(&file.package)) " " (safe(&change.kind)) ": "
+                @for added in &change.added { ins { "+ " (safe(added)) } " " }
+                @for removed in &change.removed { del { "− " (safe(removed)) } " " }
+            }
+        }
+        details {
+            summary { "What differs in " (safe(&file.package)) @if !causes.is_empty() { ", only in " (causes.join(", ")) } }
+            (scrolled(&format!("Differences in {}", safe(&file.package)), &table))
+        }
+    }
+}
+
+fn image_packages(image: &ImagePackages) -> Markup {
+    let version = |version: &Option<String>| version.as_deref().map_or_else(|| "–".to_owned(), safe);
+    let table = html! {
+        table {
+            thead { tr { th scope="col" { "Package" } th scope="col" { "Then" } th scope="col" { "Now" } } }
+            tbody {
+                @for package in &image.packages {
+                    tr {
+                        th.name scope="row" { (safe(&package.name)) " " span.aside { (safe(&package.arch)) } }
+                        td { (version(&package.old)) @if let Some((Some(old), _)) = &package.files { " " (digest(old)) } }
+                        td { (version(&package.new)) @if let Some((_, Some(new))) = &package.files { " " (digest(new)) } }
+                    }
+                }
+            }
+        }
+    };
+    html! {
+        details {
+            summary { "Other packages in the " (image.role) " image: " (image.packages.len()) }
+            (scrolled(&format!("Packages of the {} image", image.role), &table))
+        }
+    }
+}
