@@ -58,7 +58,7 @@ emulated:
 	.ci/setup.sh test
 	cargo nextest run --locked -E '$(EMULATED)'
 
-# The embedded engine on a kernel with cgroup v2 alone, in a virtual machine; without KVM it takes hours.
+# The embedded engine on a kernel with cgroup v2 alone, in a virtual machine: without KVM in user-mode Linux.
 cgroup-v2:
 	.ci/setup.sh vm
 	.ci/cgroup-v2.sh

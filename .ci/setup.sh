@@ -139,7 +139,7 @@ if [ "${1-}" = release ]; then
     exit
 fi
 if [ "${1-}" = vm ]; then
-    install_packages e2fsprogs jq qemu-system-x86
+    install_packages e2fsprogs jq qemu-system-x86 user-mode-linux
     exit
 fi
 [ -z "${1-}" ] || [ -n "${DOCKER_HOST-}" ] || start_docker

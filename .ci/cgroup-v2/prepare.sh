@@ -1,7 +1,15 @@
 #!/bin/sh
-# prepare.sh ROOT: gives the root file system of the virtual machine of cgroup-v2.sh its users and the service that runs the tests.
+# prepare.sh ROOT: gives the root file system of the virtual machine of cgroup-v2.sh its users, the service that
+# runs the tests, and a userland for the test of systemd in a container.
 set -eu
 root=$1
+
+# What the test of systemd in a container starts: this userland, before it is the machine's, without what only the tests call.
+tar --sort=name -C "$root" --exclude ./boot --exclude ./usr/lib/modules --exclude ./usr/lib/gcc --exclude ./usr/lib/git-core \
+    --exclude './usr/bin/x86_64-linux-gnu-*' --exclude ./usr/include --exclude '*.a' --exclude './usr/lib/udev/hwdb*' \
+    --exclude ./usr/share/doc --exclude ./usr/share/locale --exclude ./usr/share/man --exclude ./usr/share/perl \
+    --exclude './var/lib/apt/*' --exclude './var/cache/*' -cf "$root.tar" .
+mv "$root.tar" "$root/var/lib/systemd.tar"
 
 # As .ci/setup.sh makes it.
 chroot "$root" useradd --system --create-home packhold-test
@@ -22,11 +30,11 @@ FailureAction=poweroff-force
 [Service]
 Type=oneshot
 TimeoutStartSec=infinity
-ExecStart=/bin/sh -c 'mkdir -p /run/tests && mount -o ro /dev/vdb /run/tests && exec bash /run/tests/inside.sh'
+ExecStart=/bin/sh -c 'mkdir -p /run/tests && mount -o ro LABEL=packhold-tests /run/tests && exec bash /run/tests/inside.sh'
 StandardInput=null
 StandardOutput=tty
 StandardError=tty
-TTYPath=/dev/ttyS0
+TTYPath=/dev/console
 
 [Install]
 WantedBy=default.target
