@@ -5,8 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use packhold::config::Template;
+use packhold::model::Changes;
+use packhold::plan::changelog::{Release, debian_entry, spec_entry};
 use packhold::source::Repository;
-use packhold::source::changelog::{Changes, Release, Template, debian_entry, insert, prepend, spec_entry};
 
 /// First lines of messages that want to be something else.
 const HOSTILE: [&str; 12] = [
@@ -43,7 +45,7 @@ fn changes(folder: &Path, subjects: &[&str]) -> Changes {
     let output = run(folder, Command::new("sh").args(["-c", script]));
     assert!(output.status.success(), "{output:?}");
     let repository = Repository::open("work", folder, &folder.join("cache")).unwrap();
-    repository.changes(&repository.resolve("main").unwrap(), "v").unwrap()
+    repository.changes(&repository.resolve("main").unwrap(), "", "v").unwrap()
 }
 
 fn run(folder: &Path, command: &mut Command) -> Output {
@@ -61,7 +63,7 @@ fn dpkg_reads_one_entry_whatever_the_messages_say() {
     let old = "agent (1.0-1) stable; urgency=medium\n\n  * Old.\n\n -- T <t@b.invalid>  Sat, 01 Feb 2025 00:00:00 +0000\n";
     let template: Template = "{subject} ({author}, {commit})".parse().unwrap();
     let entry = debian_entry(&release("1.1-1"), &changes, &template);
-    fs::write(folder.path().join("changelog"), prepend(old, &entry)).unwrap();
+    fs::write(folder.path().join("changelog"), format!("{entry}{old}")).unwrap();
     let parse = |arguments: &[&str]| {
         let mut command = Command::new("dpkg-parsechangelog");
         let output = run(folder.path(), command.args(["-l", "changelog"]).args(arguments));
@@ -88,7 +90,8 @@ fn rpm_reads_one_entry_whatever_the_messages_say_and_expands_nothing() {
     let spec = "Name: agent\nVersion: 1.1\nRelease: 1\nSummary: a\nLicense: MIT\nBuildArch: noarch\n%description\na\n%files\n%changelog\n\
         * Sat Feb 01 2025 T <t@b.invalid> - 1.0-1\n- Old\n";
     let entry = spec_entry(&release("1.1-1"), &changes, &Template::default());
-    fs::write(folder.path().join("agent.spec"), insert(spec, &entry).unwrap()).unwrap();
+    fs::write(folder.path().join("agent.spec"), spec).unwrap();
+    assert_eq!(inserted(folder.path(), &entry, changes.time), "");
     let ask = |format: &str| {
         let mut command = Command::new("rpmspec");
         command.args(["-q", "--define", "_changelog_trimage 0", "--qf", format, "agent.spec"]);
@@ -108,6 +111,58 @@ fn rpm_reads_one_entry_whatever_the_messages_say_and_expands_nothing() {
         assert!(joined.contains(&format!("- {words}")), "{words}: {joined}");
     }
     assert!(!folder.path().join("pwned").exists(), "a macro ran");
+}
+
+/// Lets the builders' script put an entry into `agent.spec`, as a build does, and gives what it said.
+fn inserted(folder: &Path, entry: &str, epoch: i64) -> String {
+    let mut command = Command::new("rpmspec");
+    command.args(["-q", "--srpm", "--qf", "[%{CHANGELOGTIME} %{CHANGELOGNAME}\n]", "agent.spec"]);
+    let known = run(folder, &mut command);
+    assert!(known.status.success(), "{known:?}");
+    fs::write(folder.join("known"), known.stdout).unwrap();
+    fs::write(folder.join("entry"), entry).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("builders/rpm/changelog.sh");
+    let mut command = Command::new("sh");
+    command.arg("-eu").arg(script).args(["agent.spec", "entry", "known"]);
+    let output = run(folder, command.env("SOURCE_DATE_EPOCH", epoch.to_string()));
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn an_entry_of_a_spec_goes_before_the_others_and_what_people_wrote_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let changes = changes(folder.path(), &["New"]);
+    let entry = spec_entry(&release("1.1-1"), &changes, &Template::default());
+    let head = "Name: agent\nVersion: 1.1\nRelease: 1\nSummary: a\nLicense: MIT\nBuildArch: noarch\n%description\na\n%files\n";
+    let after = |changelog: &str| {
+        fs::write(folder.path().join("agent.spec"), format!("{head}{changelog}")).unwrap();
+        let said = inserted(folder.path(), &entry, changes.time);
+        let spec = fs::read_to_string(folder.path().join("agent.spec")).unwrap();
+        (said, spec.strip_prefix(head).unwrap().to_owned())
+    };
+    let old = "* Sat Feb 01 2025 T <t@b.invalid> - 1.0-1\n- Old\n\n* Wed Jan 01 2025 T <t@b.invalid> 0.9\n- Older\n";
+    let new = format!("%changelog\n{entry}{old}");
+    assert_eq!(after(&format!("%changelog\n{old}")), (String::new(), new.clone()));
+    assert_eq!(after(&format!("%changelog \n\n\n{old}")).1, new.replacen('\n', " \n", 1));
+    assert_eq!(after(""), (String::new(), format!("\n%changelog\n{entry}")));
+    assert_eq!(after("%changelog\n").1, format!("%changelog\n{entry}"));
+    let of = |day: &str, version: &str| format!("%changelog\n* {day} T <t@b.invalid>{version}\n- Old\n");
+    for version in [" - 1.1-1", " 1.1", " - 2:1.1-1.el9", " - 1.1-1.fc43"] {
+        let spec = of("Sat Feb 01 2025", version);
+        let (said, kept) = after(&spec);
+        assert_eq!((said.contains("an entry of 1.1-1"), kept), (true, spec), "{said}");
+    }
+    for version in [" - 1.1-11", " 1.10", ""] {
+        assert_eq!(after(&of("Sat Feb 01 2025", version)).0, "", "{version}");
+    }
+    let later = of("Sun Mar 02 2025", " - 1.0-1");
+    let (said, kept) = after(&later);
+    assert_eq!((said.contains("a later day"), kept), (true, later), "{said}");
+    assert_eq!(after(&of("Sat Mar 01 2025", " - 1.0-1")).0, "", "of the same day");
+    let macros = "%changelog\n\n%{?autochangelog}\n";
+    let (said, kept) = after(macros);
+    assert_eq!((said.contains("a macro"), kept.as_str()), (true, macros), "{said}");
 }
 
 #[test]

@@ -22,23 +22,29 @@ if [ -e debian/changelog ]; then
     version=$(dpkg-parsechangelog -S Version)
     distribution=$(dpkg-parsechangelog -S Distribution)
 fi
-if [ "$version" != "$PACKHOLD_PACKAGE_VERSION" ]; then
-    source_field() {
-        perl -MDpkg::Control::Info -e 'print Dpkg::Control::Info->new->get_source->{$ARGV[0]} // die "$ARGV[0] is missing"' "$1"
-    }
+source_field() {
+    perl -MDpkg::Control::Info -e 'print Dpkg::Control::Info->new->get_source->{$ARGV[0]} // die "$ARGV[0] is missing"' "$1"
+}
+# Without an entry that tells the changes, one says what is known.
+entry() {
+    if [ -n "${PACKHOLD_CHANGELOG-}" ]; then
+        cat "$PACKHOLD_CHANGELOG"
+        return
+    fi
     name=$(source_field Source)
     maintainer=$(source_field Maintainer)
-    {
-        echo "$name ($PACKHOLD_PACKAGE_VERSION) $distribution; urgency=medium"
-        echo
-        echo "  * Version $PACKHOLD_VERSION, built from commit $(printf %.12s "$PACKHOLD_COMMIT")."
-        echo
-        echo " -- $maintainer  $(date -u -R -d "@$SOURCE_DATE_EPOCH")"
-        if [ -e debian/changelog ]; then
-            echo
-            cat debian/changelog
-        fi
-    } >debian/changelog.new
+    echo "$name ($PACKHOLD_PACKAGE_VERSION) $distribution; urgency=medium"
+    echo
+    echo "  * Version $PACKHOLD_VERSION, built from commit $(printf %.12s "$PACKHOLD_COMMIT")."
+    echo
+    echo " -- $maintainer  $(date -u -R -d "@$SOURCE_DATE_EPOCH")"
+    echo
+}
+if [ "$version" != "$PACKHOLD_PACKAGE_VERSION" ]; then
+    entry >debian/changelog.new
+    if [ -e debian/changelog ]; then
+        cat debian/changelog >>debian/changelog.new
+    fi
     mv -f debian/changelog.new debian/changelog
 fi
 

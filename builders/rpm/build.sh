@@ -91,8 +91,12 @@ case $(query '%{VERSION}-%{RELEASE}') in
 *) die "the spec file says $(query '%{VERSION}-%{RELEASE}') although its Version and Release were set to" \
 	"$PACKHOLD_VERSION-$release; write them as plain tags" ;;
 esac
-# %changelog stays as it is: unlike debian/changelog it carries no version that rpm reads, and its entries are
-# statements of people that nothing here can make in their name.
+# %changelog, unlike debian/changelog, has no version that rpm reads: without an entry for it, it stays as it is.
+if [ -n "${PACKHOLD_CHANGELOG-}" ]; then
+	query '[%{CHANGELOGTIME} %{CHANGELOGNAME}\n]' >"$top/changelog"
+	sh -eu /packhold/changelog.sh "$spec" "$PACKHOLD_CHANGELOG" "$top/changelog"
+	rm -f "$top/changelog"
+fi
 
 # --- Sources ---
 

@@ -146,6 +146,7 @@ pub(super) fn run_record(number: u32, file: &RunFile, image: &ImageRecord) -> Ru
                 deb_full: None,
             },
             dirty: false,
+            changes: None,
         },
         tool: ToolRecord { name: "packhold".to_owned(), version: "0".to_owned() },
         engine: EngineRecord {

@@ -17,8 +17,9 @@ const MANIFEST: &str = "builder.toml";
 const REQUIRED: [&str; 5] = ["prepare.sh", "deps.sh", "build.sh", "verify.sh", "packages.sh"];
 
 /// Those that a builder may lack.
-const OPTIONAL: [&str; 19] = [
+const OPTIONAL: [&str; 20] = [
     "buildrequires.sh",
+    "changelog.sh",
     "tidy.sh",
     "base.sh",
     "look.sh",

@@ -3,6 +3,7 @@
 //! Files are strict: an unknown key is an error that names the file, the line and the nearest known key.
 
 mod builder;
+mod changelog_section;
 mod checker;
 mod error;
 mod limits;
@@ -15,6 +16,7 @@ mod strict;
 mod verify_section;
 
 pub use builder::{Base, Bootstrap, Builder, Builders};
+pub use changelog_section::{BadTemplate, ChangelogEntries, ChangelogSection, Template};
 pub use error::ConfigError;
 pub use limits::StageLimits;
 pub use lint::{LintSection, Waiver};

@@ -5,6 +5,7 @@ use include_dir::{Dir, include_dir};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::changelog_section::{ChangelogSection, RawChangelog};
 use super::checker::{Checker, INNER_PATH, is_inner_path};
 use super::limits::RawLimits;
 use super::publish_section::{PublishSection, RawPublish};
@@ -104,6 +105,8 @@ pub struct Pipeline {
     pub source: SourceSection,
     /// How a commit gets its version.
     pub version: VersionSection,
+    /// Which entries of changelogs are made of commits.
+    pub changelog: ChangelogSection,
     /// The stage that all targets share.
     pub prepare: Option<PrepareStage>,
     /// The targets, in the file's order.
@@ -183,6 +186,7 @@ struct RawPipeline {
     package: RawPackage,
     source: Option<SourceSection>,
     version: Option<RawVersion>,
+    changelog: Option<Spanned<RawChangelog>>,
     prepare: Option<RawPrepare>,
     #[serde(default)]
     target: BTreeMap<Spanned<String>, RawTarget>,
@@ -280,6 +284,7 @@ impl Pipeline {
             }
             Some(RawVersion { from: Some(from), .. }) => VersionSection::File(checker.inner_path(&from)?),
         };
+        let changelog = ChangelogSection::check(raw.changelog, &version, &checker)?;
         let prepare = match raw.prepare {
             None => None,
             Some(raw) => Some(PrepareStage {
@@ -309,7 +314,7 @@ impl Pipeline {
         let verify = raw.verify.check(&checker, &names, &limits)?;
         let publish = raw.publish.check(&checker)?;
         let archive_images = raw.archive.images;
-        Ok(Self { name, source, version, prepare, targets, verify, archive_images, publish })
+        Ok(Self { name, source, version, changelog, prepare, targets, verify, archive_images, publish })
     }
 
     /// Keeps only the targets in `wanted`; an empty list keeps all.

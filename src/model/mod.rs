@@ -5,6 +5,7 @@
 
 mod architecture;
 mod artifact;
+mod changes;
 mod check;
 mod condition;
 mod digest;
@@ -22,6 +23,7 @@ mod version;
 
 pub use architecture::{Architecture, ElfMachine};
 pub use artifact::{Artifact, ArtifactKind, PackageIdentity};
+pub use changes::{Change, Changes, Person};
 pub use check::{Check, Scenario, Tier};
 pub use condition::Condition;
 pub use digest::{Digest, DigestParseError, Hasher};

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Artifact, Check, Digest, ImageRecord, Outcome, PackageIdentity, PackageVersion, Reproducibility, RunId,
-    Stage, TargetName,
+    Artifact, Changes, Check, Digest, ImageRecord, Outcome, PackageIdentity, PackageVersion, Reproducibility,
+    RunId, Stage, TargetName,
 };
 
 /// The one document that says what happened in a run. Every view is drawn from it.
@@ -74,6 +74,9 @@ pub struct SourceRecord {
     pub version: PackageVersion,
     /// True when the repository's working directory had changes, which were not built.
     pub dirty: bool,
+    /// The commits that entries of changelogs were made of; `None` where none was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
 }
 
 /// The program that made a run.

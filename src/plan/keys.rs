@@ -111,8 +111,11 @@ pub struct BuildInputs<'a> {
 /// The key of a target's packages.
 pub fn build_key(inputs: BuildInputs<'_>) -> Digest {
     let BuildInputs { plan, commit, image, prepared } = inputs;
-    Key::new("build")
-        .with("name", &plan.package)
+    let key = match &plan.changelog {
+        None => Key::new("build"),
+        Some(entry) => Key::new("build").with("changelog", entry),
+    };
+    key.with("name", &plan.package)
         .with("target", plan.section.name.to_string())
         .with("tree", commit.tree.to_string())
         .with("commit", &commit.id)
@@ -121,7 +124,7 @@ pub fn build_key(inputs: BuildInputs<'_>) -> Digest {
         .with("full", &plan.version.full)
         .with("image", image.to_string())
         .with("prepared", prepared.map(|key| key.to_string()).unwrap_or_default())
-        .with("scripts", plan.builder.digest_of(&["build.sh"]).to_string())
+        .with("scripts", plan.builder.digest_of(&["build.sh", "changelog.sh"]).to_string())
         .with("packaging", &plan.section.packaging)
         .with("prepare", plan.section.prepare.as_deref().unwrap_or_default())
         .with_map("env", &plan.section.env)

@@ -4,6 +4,7 @@
 //! A key is the digest of everything that can change a result, field by field. Two things with the same key are the
 //! same thing, so the second need not be made.
 
+pub mod changelog;
 mod dependencies;
 mod experiments;
 mod keys;

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::changelog::entry;
 use super::{BadDependencies, Declared, Dependencies, SpecFile};
-use crate::config::{Builder, TargetSection};
-use crate::model::{Digest, Format, PackageVersion};
+use crate::config::{Builder, Pipeline, TargetSection};
+use crate::model::{Changes, Digest, Format, PackageVersion};
 
 /// The commit that is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Commit {
     pub tree: Digest,
     /// Its version.
     pub version: PackageVersion,
+    /// What is new in it, where its changelogs are to tell.
+    pub changes: Option<Changes>,
 }
 
 /// The packaging files of a commit that a plan looks at: path in the source tree → bytes.
@@ -37,7 +40,7 @@ impl Packaging {
         }
     }
 
-    fn text(&self, path: &str) -> Option<String> {
+    pub(super) fn text(&self, path: &str) -> Option<String> {
         self.files.get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 }
@@ -66,6 +69,8 @@ pub struct TargetPlan {
     pub version: TargetVersion,
     /// The build dependencies that the packaging declares.
     pub declared: Declared,
+    /// The entry of the version for the packages' changelog.
+    pub changelog: Option<String>,
 }
 
 /// A target that the commit cannot be built for, because it lacks what the pipeline names or has what nobody can use.
@@ -78,9 +83,9 @@ pub struct PlanError {
     pub hint: String,
 }
 
-/// Plans one target of a commit.
+/// Plans one target of a commit; `section` is one of the pipeline's.
 pub fn plan_target(
-    package: &str,
+    pipeline: &Pipeline,
     section: &TargetSection,
     builder: Arc<Builder>,
     commit: &Commit,
@@ -123,9 +128,11 @@ pub fn plan_target(
             })
         }
     };
+    let version = version_of(section, commit, packaging);
     Ok(TargetPlan {
-        package: package.to_owned(),
-        version: version_of(section, commit, packaging),
+        package: pipeline.name.clone(),
+        changelog: entry(&pipeline.changelog, section, commit, packaging, &version),
+        version,
         declared,
         section: section.clone(),
         builder,
@@ -179,12 +186,17 @@ fn changelog_version(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Builders, Pipeline, PipelineFile};
+    use crate::config::{Builders, PipelineFile};
+    use crate::model::{Change, Person};
 
-    fn section(text: &str) -> TargetSection {
+    fn pipeline(text: &str) -> Pipeline {
         let text = format!("[package]\nname = \"demo\"\n{text}");
         let file = PipelineFile { path: "p.toml".into(), folder: ".".into(), text };
-        Pipeline::parse(&file, &Builders::shipped()).unwrap().targets.remove(0)
+        Pipeline::parse(&file, &Builders::shipped()).unwrap()
+    }
+
+    fn section(text: &str) -> TargetSection {
+        pipeline(text).targets.remove(0)
     }
 
     fn commit() -> Commit {
@@ -199,13 +211,15 @@ mod tests {
                 release: false,
                 deb_full: None,
             },
+            changes: None,
         }
     }
 
     fn plan(section: &TargetSection, files: &[(&str, &str)]) -> Result<TargetPlan, PlanError> {
         let files = files.iter().map(|(path, text)| (path.to_string(), text.as_bytes().to_vec())).collect();
         let builder = Arc::new(Builders::shipped().load(&section.name.builder).unwrap());
-        plan_target("demo", section, builder, &commit(), &Packaging { files })
+        let pipeline = pipeline("[target.\"debian-12/deb\"]\n");
+        plan_target(&pipeline, section, builder, &commit(), &Packaging { files })
     }
 
     const CONTROL: (&str, &str) = ("debian/control", "Source: demo\nBuild-Depends: zlib1g-dev\n");
@@ -267,6 +281,39 @@ mod tests {
     }
 
     #[test]
+    fn where_the_changes_are_known_a_plan_has_the_entry_of_its_version() {
+        let author = Person { name: "Ann".into(), email: "ann@b.invalid".into() };
+        let change =
+            Change { commit: "0".into(), subject: "Say 100%".into(), author: author.clone(), time: 0 };
+        let changes =
+            Changes { since: None, changes: vec![change], left_out: 0, author, time: 1_700_000_000 };
+        let commit = Commit { changes: Some(changes), ..commit() };
+        let entry = |text: &str, files: &[(&str, &str)]| {
+            let pipeline = pipeline(text);
+            let section = &pipeline.targets[0];
+            let files =
+                files.iter().map(|(path, text)| (path.to_string(), text.as_bytes().to_vec())).collect();
+            let builder = Arc::new(Builders::shipped().load(&section.name.builder).unwrap());
+            plan_target(&pipeline, section, builder, &commit, &Packaging { files })
+                .unwrap()
+                .changelog
+                .unwrap()
+        };
+        let changelog = ("debian/changelog", "demo (1:0.9-1) stable; urgency=low\n");
+        assert_eq!(
+            entry("[target.\"debian-12/deb\"]\n", &[CONTROL, changelog]),
+            "demo (1:1.1.0+3.g0123456789ab-1) stable; urgency=medium\n\n  * Say 100%\n\n \
+             -- Ann <ann@b.invalid>  Tue, 14 Nov 2023 22:13:20 +0000\n\n"
+        );
+        let text = "[target.\"debian-rpm/rpm\"]\npackaging = \"a.spec\"\nrevision = \"2\"\n\
+                    [changelog]\ntemplate = \"{subject} ({author})\"\nauthor = \"Team <team@b.invalid>\"\n";
+        assert_eq!(
+            entry(text, &[("a.spec", "")]),
+            "* Tue Nov 14 2023 Team <team@b.invalid> - 1.1.0^3.g0123456789ab-2\n- Say 100%% (Ann)\n\n"
+        );
+    }
+
+    #[test]
     fn everything_that_can_change_a_build_changes_its_key() {
         use super::super::{BuildInputs, build_key};
         let base = plan(&section("[target.\"debian-12/deb\"]\n"), &[CONTROL]).unwrap();
@@ -290,6 +337,10 @@ mod tests {
         builder.files.insert("build.sh".into(), b"exit 0".to_vec());
         script.builder = Arc::new(builder);
         keys.push(key(&script, &commit, image, None));
+        for entry in ["demo (1) a", "demo (1) b"] {
+            let plan = TargetPlan { changelog: Some(entry.into()), ..base.clone() };
+            keys.push(key(&plan, &commit, image, None));
+        }
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len());
     }

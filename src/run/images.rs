@@ -30,7 +30,7 @@ pub(super) fn plan(request: &Request, source: &Source, section: &TargetSection) 
         .map_err(|error: RunError| broken(error.to_string(), error.hint()))?;
     let at = request.pipeline.targets.iter().position(|target| target.name == section.name);
     let packaging = at.map(|at| source.packaging[at].clone()).unwrap_or_default();
-    plan_target(&request.pipeline.name, section, builder, &source.tree.commit, &packaging)
+    plan_target(&request.pipeline, section, builder, &source.tree.commit, &packaging)
         .map_err(|error| broken(error.message, error.hint))
 }
 

@@ -53,7 +53,7 @@ pub async fn preview(mut request: Request, cancel: CancellationToken) -> Result<
     let mut targets = Vec::new();
     for (section, packaging) in request.pipeline.targets.iter().zip(&found.packaging) {
         let builder = builder_for(&request, &section.name)?;
-        let plan = plan_target(&request.pipeline.name, section, builder, &found.tree.commit, packaging);
+        let plan = plan_target(&request.pipeline, section, builder, &found.tree.commit, packaging);
         let (version, steps) = match plan {
             Err(error) => (String::new(), Err((error.message, error.hint))),
             Ok(plan) if wrong.contains_key(&section.name) => {

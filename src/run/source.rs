@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::previous::archived_commits;
 use super::{Request, RunError};
-use crate::config::{TargetSection, VersionSection};
-use crate::model::SourceRecord;
+use crate::config::{ChangelogSection, TargetSection, VersionSection};
+use crate::model::{Changes, SourceRecord};
 use crate::plan::{Commit, Packaging};
-use crate::source::{Repository, VersionSource};
+use crate::source::{self, Repository, SourceError, VersionSource};
 use crate::stage::{SourceTree, Workshop};
 use crate::support::fs::PathContext;
 
@@ -56,6 +56,7 @@ pub(super) async fn source(shop: &Workshop, request: &Request) -> Result<Source,
             VersionSection::Tags { prefix } => VersionSource::Tags { prefix: prefix.clone() },
             VersionSection::File(path) => VersionSource::File(path.clone()),
         },
+        changelog: request.pipeline.changelog.clone(),
         targets: request.pipeline.targets.clone(),
         cache: request.folders.repositories(),
         tar: shop.scratch.join("source.tar"),
@@ -79,6 +80,7 @@ struct Asked {
     subdir: String,
     submodules: bool,
     version: VersionSource,
+    changelog: ChangelogSection,
     targets: Vec<TargetSection>,
     cache: PathBuf,
     tar: PathBuf,
@@ -110,6 +112,8 @@ fn export(asked: &Asked) -> Result<Source, RunError> {
     }
     let dirty = repository.is_dirty()?;
     let mut warnings = Vec::new();
+    let wanted = asked.changelog.wants(version.release);
+    let changes = if wanted { changes(asked, &repository, &commit, &mut warnings)? } else { None };
     if dirty {
         warnings.push(format!("{} had uncommitted changes, which were not built", repository.location()));
     }
@@ -123,15 +127,34 @@ fn export(asked: &Asked) -> Result<Source, RunError> {
             size: tree.size,
             version: version.clone(),
             dirty,
+            changes: changes.clone(),
         },
         tree: SourceTree {
-            commit: Commit { id: commit.id, epoch: commit.epoch, tree: tree.digest, version },
+            commit: Commit { id: commit.id, epoch: commit.epoch, tree: tree.digest, version, changes },
             tar: asked.tar.clone(),
         },
         packaging,
         warnings,
         ancestors,
     })
+}
+
+/// What the changelogs of a commit tell. A clone without its history has nothing to tell, which is an error only where the pipeline asks.
+fn changes(
+    asked: &Asked,
+    repository: &Repository,
+    commit: &source::Commit,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Changes>, RunError> {
+    let VersionSource::Tags { prefix } = &asked.version else { return Ok(None) };
+    match repository.changes(commit, &asked.subdir, prefix) {
+        Ok(changes) => Ok(Some(changes)),
+        Err(error @ SourceError::Shallow { .. }) if !asked.changelog.is_asked => {
+            warnings.push(format!("its changelogs do not tell what is new: {error}"));
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, RunError> {

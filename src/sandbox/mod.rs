@@ -338,6 +338,11 @@ impl<'a> SmallFile<'a> {
         Self { name: name.into(), mode: 0o755, owner: 0, is_folder: false, content }
     }
 
+    /// A file of root that anybody may read.
+    pub fn data(name: impl Into<String>, content: &'a [u8]) -> Self {
+        Self { mode: 0o644, ..Self::script(name, content) }
+    }
+
     /// A folder that belongs to `owner`.
     pub fn folder(name: impl Into<String>, owner: u64) -> Self {
         Self { name: name.into(), mode: 0o755, owner, is_folder: true, content: b"" }

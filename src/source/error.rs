@@ -123,14 +123,6 @@ pub enum SourceError {
         /// What it is instead.
         reason: &'static str,
     },
-    /// The line of a changelog has a placeholder that there is not.
-    #[error("the changelog's line `{template}` has {reason}")]
-    BadTemplate {
-        /// The line.
-        template: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
     /// The commit does not have the file that should name the version.
     #[error("commit {commit} has no file `{path}` to take the version from")]
     NoVersionFile {
@@ -256,9 +248,6 @@ impl Hint for SourceError {
                 format!("make it yourself: `git tag --annotate {tag}`, and push it where others fetch from")
             }
             Self::NotSigned { .. } => "sign it: git tag --sign v1.2.3".into(),
-            Self::BadTemplate { .. } => {
-                "use {subject}, {author}, {email}, {commit} and {date}; {{ and }} are braces".into()
-            }
             Self::NoVersionFile { .. } => "commit the file, or take the version from tags".into(),
             Self::BadVersionFile { .. } => {
                 "write the version out in the file (`Version: 1.2.3`, `name (1.2.3-1) …`), or take it from tags".into()

@@ -8,7 +8,7 @@
 //! What a source tree is, byte for byte, is described at [`Repository::export`]; how a version follows from a commit,
 //! at [`version`].
 
-pub mod changelog;
+mod changes;
 mod error;
 mod export;
 mod fetch;

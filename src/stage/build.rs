@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use super::collect::collect;
 use super::deps::{TargetImages, ensure_deps_loaded};
 use super::environment::{
-    OUT, PREPARED, as_build_user, build_env, container_limits, put_scripts, script, watch,
+    CHANGELOG, OUT, PREPARED, as_build_user, build_env, container_limits, put_scripts, script, watch,
 };
 use super::prepare::{Prepared, put_source};
 use super::streams::{blocking, owned_by};
 use super::{Conditions, Recorder, SourceTree, StageResult, Workshop, infrastructure};
 use crate::model::{Artifact, Digest};
 use crate::plan::TargetPlan;
-use crate::sandbox::{Privileges, SandboxSpec, scope};
+use crate::sandbox::{Privileges, SandboxSpec, SmallFile, scope};
 use crate::support::fs::PathContext;
 
 /// What a build left.
@@ -82,6 +82,10 @@ pub async fn build(
             recorder.must(&sandbox, "add another user", &command, &watch(limits)).await?;
         }
         put_source(recorder, &sandbox, tree, conditions).await?;
+        if let Some(entry) = &plan.changelog {
+            let file = SmallFile::data(CHANGELOG, entry.as_bytes());
+            sandbox.put_files(conditions.root(), &[file]).await.map_err(infra)?;
+        }
         if let Some(prepared) = prepared {
             let tar = std::fs::File::open(&prepared.tar).at("read", &prepared.tar);
             let tar = tar.map_err(|e| infrastructure(stage, &e))?;

@@ -16,6 +16,8 @@ pub(super) const SOURCE: &str = "source";
 pub(super) const PACKAGING: &str = "/build/packaging";
 pub(super) const PREPARED: &str = "prepared";
 pub(super) const OUT: &str = "out";
+/// The file with the entry of the version for its changelog.
+pub(super) const CHANGELOG: &str = "changelog";
 
 /// Puts the builder's files into /packhold.
 pub(super) async fn put_scripts(sandbox: &Sandbox, builder: &Builder) -> Result<(), SandboxError> {
@@ -120,6 +122,9 @@ pub(super) fn build_env(
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
+    if plan.changelog.is_some() {
+        env.insert("PACKHOLD_CHANGELOG".to_owned(), conditions.folder(CHANGELOG));
+    }
     env
 }
 

@@ -316,6 +316,7 @@ fn try_run(archive: &Archive, number: u32, started: jiff::Timestamp) -> Result<R
                 deb_full: None,
             },
             dirty: false,
+            changes: None,
         },
         tool: ToolRecord { name: "packhold".to_owned(), version: "0".to_owned() },
         engine: EngineRecord {

@@ -68,6 +68,28 @@ fn only<'a>(files: impl Iterator<Item = &'a PathBuf>, end: &str) -> PathBuf {
     one.clone()
 }
 
+/// The changelogs of the packages of the second release have an entry of the commits since the first, before what people wrote.
+fn tells_what_is_new(published: &BTreeMap<PathBuf, Vec<u8>>) {
+    let shell = |text: &str, file: &Path| {
+        succeed(text, Command::new("sh").args(["-euc", text, "sh"]).arg(file).output().unwrap())
+    };
+    let deb = only(published.keys(), "/hostpulse_1.1.0-1_amd64.deb");
+    let text = "dpkg-deb --fsys-tarfile \"$1\" | tar -xO ./usr/share/doc/hostpulse/changelog.Debian.gz | gunzip | \
+                dpkg-parsechangelog -l - --all --format dpkg";
+    let told = shell(text, &deb);
+    assert!(told.contains("Version: 1.1.0-1\n") && told.contains("Timestamp: 1743508800\n"), "{told}");
+    assert!(told.contains("Maintainer: Packhold Demo <demo@packhold.invalid>\n"), "{told}");
+    let entries = " hostpulse (1.1.0-1) unstable; urgency=medium\n .\n   * Report swap space\n .\n";
+    assert!(told.contains(entries) && told.contains(" hostpulse (0.9.0-1) unstable"), "{told}");
+    let rpm = only(published.keys(), "/hostpulse-1.1.0-1.deb12.x86_64.rpm");
+    let told = shell("rpm -qp --nosignature --changelog \"$1\"", &rpm);
+    assert_eq!(
+        told.trim_end(),
+        "* Tue Apr 01 2025 Packhold Demo <demo@packhold.invalid> - 1.1.0-1\n- Report swap space\n\n\
+         * Sat Mar 01 2025 Packhold Demo <demo@packhold.invalid> - 0.9.0-1\n- Initial release"
+    );
+}
+
 /// A fresh machine of a user, in which the builder's scripts add a repository and install from it.
 struct User {
     image: String,
@@ -166,8 +188,10 @@ async fn a_release_is_installed_and_upgraded_from_its_repository_and_what_is_not
         assert_eq!(target["outcome"]["state"], "passed", "{target:#}");
     }
 
-    // Again, nothing is built and nothing changes.
     let published = files(&to);
+    tells_what_is_new(&published);
+
+    // Again, nothing is built and nothing changes.
     let again = told(release("v1.1.0", &["--no-check"]));
     assert_eq!(again["run"], second["run"]);
     assert_eq!(again["added"].as_array().unwrap().len(), 0, "{again:#}");

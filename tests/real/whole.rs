@@ -63,6 +63,16 @@ fn the_same_commit_in_two_clones_gives_bit_identical_packages() {
         }
     }
     restores(&place, id, &digests.0);
+    // The repositories are gone; what the changelogs tell of them is in the archive.
+    assert_eq!(first.record()["source"]["changes"]["since"], "v1.0.0");
+    for repository in ["one", "two"] {
+        fs::remove_dir_all(place.path(repository)).unwrap();
+    }
+    let replay = place.command(&["archive", "replay", id, "--format", "json"]).output().unwrap();
+    let told: Value = serde_json::from_str(succeed("replay", replay).lines().last().unwrap()).unwrap();
+    let files = told["targets"].as_array().unwrap().iter().flat_map(|t| t["artifacts"].as_array().unwrap());
+    let verdicts: Vec<&Value> = files.map(|file| &file["comparison"]["verdict"]).collect();
+    assert!(verdicts.len() == digests.0.len() && verdicts.iter().all(|v| *v == "identical"), "{told:#}");
 }
 
 #[test]

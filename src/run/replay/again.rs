@@ -90,7 +90,8 @@ impl Again {
         archive.copy_blob(&source.digest, &mut out)?;
         let said = &run.record.source;
         let (id, epoch, version) = (said.commit.clone(), said.epoch, said.version.clone());
-        let tree = SourceTree { commit: Commit { id, epoch, tree: source.digest, version }, tar };
+        let changes = said.changes.clone();
+        let tree = SourceTree { commit: Commit { id, epoch, tree: source.digest, version, changes }, tar };
         Ok(Self { run, pipeline, builders, tree, archive: archive.clone() })
     }
 
@@ -151,9 +152,8 @@ impl Again {
             .load_for(&section.name.builder, section.name.architecture)
             .map_err(|e| broken(&e, e.to_string()))?;
         let packaging = self.packaging(section).map_err(|e| ended(&e))?;
-        let plan =
-            plan_target(&self.pipeline.name, section, Arc::new(builder), &self.tree.commit, &packaging)
-                .map_err(|error| Outcome::Broken { message: error.message, hint: error.hint })?;
+        let plan = plan_target(&self.pipeline, section, Arc::new(builder), &self.tree.commit, &packaging)
+            .map_err(|error| Outcome::Broken { message: error.message, hint: error.hint })?;
         let images = self.images(shop, &section.name.builder, &target.images)?;
         let prepared = match &self.pipeline.prepare {
             None => None,

@@ -1,56 +1,22 @@
-use git2::Sort;
+use std::path::Path;
 
-use crate::source::Result;
-use crate::source::repository::{Commit, Repository};
-use crate::source::version::describe;
-use crate::support::terminal_text::neutralise;
+use git2::{ErrorCode, Sort};
+
+use super::Result;
+use super::repository::{Commit, Repository};
+use super::version::describe;
+use crate::model::{Change, Changes, Person};
+use crate::support::terminal_text::one_line;
 
 /// No entry tells of more commits.
 const MOST_CHANGES: usize = 200;
 /// No subject is longer, in characters.
 const MOST_SUBJECT: usize = 300;
 
-/// Who made a commit, as git has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
-    /// Printable; may be empty.
-    pub name: String,
-    /// Printable, without spaces and angle brackets; may be empty.
-    pub email: String,
-}
-
-/// One commit that is told of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The full id.
-    pub commit: String,
-    /// The first line of its message: printable, at most 300 characters.
-    pub subject: String,
-    /// Who wrote it.
-    pub author: Person,
-    /// When, in seconds since 1970 UTC.
-    pub time: i64,
-}
-
-/// What a release holds that the last one did not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changes {
-    /// The tag of the last release; `None` for the first.
-    pub since: Option<String>,
-    /// Newest first.
-    pub changes: Vec<Change>,
-    /// How many older ones are not told of: those beyond 200.
-    pub left_out: usize,
-    /// Who wrote the commit that is packaged.
-    pub author: Person,
-    /// When that was committed, in seconds since 1970 UTC.
-    pub time: i64,
-}
-
 impl Repository {
-    /// The commits from the last version tag before `commit` to it, without merges. Tags start with `prefix` ([`crate::source::version`]).
-    /// A shallow clone does not have them, and is an error.
-    pub fn changes(&self, commit: &Commit, prefix: &str) -> Result<Changes> {
+    /// The commits from the last version tag before `commit` to it, newest first, without merges; a final release follows the last final one.
+    /// Of a source folder `subdir` only what changes it is told. Tags start with `prefix` ([`crate::source::version`]). At most 200 are told of. A shallow clone does not have them, and is an error.
+    pub fn changes(&self, commit: &Commit, subdir: &str, prefix: &str) -> Result<Changes> {
         let since = describe::previous(self, commit, prefix)?;
         let error = |source: git2::Error| self.object_error(&commit.id, source);
         let head = self.lookup(commit)?;
@@ -63,7 +29,7 @@ impl Repository {
         let (mut changes, mut left_out) = (Vec::new(), 0);
         for id in walk {
             let found = self.git.find_commit(id.map_err(error)?).map_err(error)?;
-            if found.parent_count() > 1 {
+            if found.parent_count() > 1 || !changes_folder(&found, subdir).map_err(error)? {
                 continue;
             }
             if changes.len() == MOST_CHANGES {
@@ -82,6 +48,20 @@ impl Repository {
     }
 }
 
+/// Whether a commit has another tree at `folder` than its parent; the whole tree if that is empty.
+fn changes_folder(commit: &git2::Commit<'_>, folder: &str) -> Result<bool, git2::Error> {
+    let at = |commit: &git2::Commit<'_>| match commit.tree()?.get_path(Path::new(folder)) {
+        Ok(entry) => Ok(Some(entry.id())),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    if folder.is_empty() {
+        return Ok(true);
+    }
+    let before = if commit.parent_count() == 0 { None } else { at(&commit.parent(0)?)? };
+    Ok(at(commit)? != before)
+}
+
 /// The first line of a message that is not empty, as one line of printable text.
 fn subject(message: &[u8]) -> String {
     let mut lines = message.split(|byte| *byte == b'\n');
@@ -92,12 +72,6 @@ fn subject(message: &[u8]) -> String {
         None if text.is_empty() => "(no subject)".to_owned(),
         None => text,
     }
-}
-
-/// Printable text in which words are apart by single spaces.
-pub(super) fn one_line(bytes: &[u8]) -> String {
-    let lines: Vec<_> = bytes.split(|byte| *byte == b'\n' || *byte == b'\r').map(neutralise).collect();
-    lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn person(signature: &git2::Signature<'_>) -> Person {
@@ -113,7 +87,7 @@ mod tests {
 
     fn subjects(test: &TestRepository, rev: &str) -> (Option<String>, Vec<String>) {
         let repository = test.open();
-        let changes = repository.changes(&repository.resolve(rev).unwrap(), "v").unwrap();
+        let changes = repository.changes(&repository.resolve(rev).unwrap(), "", "v").unwrap();
         (changes.since, changes.changes.into_iter().map(|change| change.subject).collect())
     }
 
@@ -142,6 +116,27 @@ mod tests {
     }
 
     #[test]
+    fn of_a_folder_only_what_changes_it_is_told() {
+        let test = TestRepository::new();
+        test.write("agent/a", b"1");
+        test.commit("Begin the agent");
+        test.git(["tag", "v1.0.0"]);
+        test.write("other/b", b"1");
+        test.commit("Begin another thing");
+        test.write("agent/a", b"2");
+        test.commit("Change the agent");
+        let repository = test.open();
+        let of = |folder: &str| {
+            let changes = repository.changes(&repository.resolve("main").unwrap(), folder, "v").unwrap();
+            changes.changes.into_iter().map(|change| change.subject).collect::<Vec<_>>()
+        };
+        assert_eq!(of("agent"), ["Change the agent"]);
+        assert_eq!(of("other"), ["Begin another thing"]);
+        assert_eq!(of("").len(), 2);
+        assert!(of("none").is_empty());
+    }
+
+    #[test]
     fn what_a_message_or_a_name_holds_becomes_one_printable_line() {
         assert_eq!(subject(b"\n\n  a\x1b[2Jb\tc\x07 \xff\r\nbody"), "ab c^G \u{fffd}");
         assert_eq!(subject(b""), "(no subject)");
@@ -166,7 +161,7 @@ mod tests {
         let output = std::process::Command::new("sh").args(["-c", script]).current_dir(test.path()).output();
         assert!(output.unwrap().status.success());
         let repository = test.open();
-        let changes = repository.changes(&repository.resolve("main").unwrap(), "v").unwrap();
+        let changes = repository.changes(&repository.resolve("main").unwrap(), "", "v").unwrap();
         assert_eq!((changes.changes.len(), changes.left_out), (200, 5));
         assert_eq!(changes.changes[0].subject, "204");
     }
