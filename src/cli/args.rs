@@ -2,8 +2,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::signing_args::{KeyArguments, SigningArguments};
 use crate::model::{ImageRole, Scenario, TargetName};
-use crate::sign::KeySource;
 
 /// Turns a git commit into deb and rpm packages: builds them in disposable containers, proves that they install, and
 /// archives images and artifacts so that they can be had again a year later.
@@ -85,16 +85,6 @@ pub(super) enum KeyCommand {
 }
 
 #[derive(Args, Debug)]
-pub(super) struct KeyArguments {
-    /// A file with an OpenPGP secret key that only its owner can read, or gpg:FINGERPRINT for a key of gpg; two while keys are rotated
-    #[arg(required = true, value_name = "KEY")]
-    pub keys: Vec<KeySource>,
-    /// Read the passphrase of the key files from this open file descriptor: `--passphrase-fd 3 3<FILE`
-    #[arg(long, value_name = "N")]
-    pub passphrase_fd: Option<u32>,
-}
-
-#[derive(Args, Debug)]
 pub(super) struct PublishArguments {
     /// A run's id, the beginning of one, or `latest` [default: latest]
     pub run: Option<String>,
@@ -172,19 +162,6 @@ pub(super) struct DestinationArguments {
     pub engine: EngineArguments,
     #[command(flatten)]
     pub userland: UserlandArguments,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct SigningArguments {
-    /// What signs: a file with an OpenPGP secret key that only its owner can read, or gpg:FINGERPRINT; two while keys are rotated
-    #[arg(long = "key", value_name = "KEY", env = "PACKHOLD_SIGNING_KEY", value_delimiter = ',')]
-    pub keys: Vec<KeySource>,
-    /// Read the passphrase of the key files from this open file descriptor: `--passphrase-fd 3 3<FILE`
-    #[arg(long, value_name = "N")]
-    pub passphrase_fd: Option<u32>,
-    /// Sign nothing: users have to trust the place
-    #[arg(long, conflicts_with = "keys")]
-    pub unsigned: bool,
 }
 
 #[derive(Args, Clone, Copy, Debug)]

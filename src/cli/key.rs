@@ -1,13 +1,14 @@
 use super::archive::json;
-use super::args::{Common, KeyArguments, OutputFormat};
+use super::args::{Common, OutputFormat};
 use super::error::CliError;
+use super::signing_args::KeyArguments;
 use crate::sign::{Keys, Options, Passphrase, Signer};
 use crate::support::terminal_text::neutralise;
 
 /// `packhold key check`
 pub(super) fn check(common: &Common, arguments: &KeyArguments) -> Result<u8, CliError> {
     let passphrase = arguments.passphrase_fd.map(Passphrase::from_descriptor).transpose()?;
-    let keys = Keys::open(&arguments.keys, passphrase.as_ref(), Options::default())?;
+    let keys = Keys::open(&arguments.sources()?, passphrase.as_ref(), Options::default())?;
     // Whether it signs, a try tells best.
     keys.detached(b"packhold key check\n")?;
     let warnings = keys.warnings();

@@ -23,6 +23,7 @@ mod release;
 mod replay;
 mod restore;
 mod run;
+mod signing_args;
 mod tails;
 mod transfer;
 mod update;

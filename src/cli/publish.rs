@@ -2,8 +2,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::args::{Common, DestinationArguments, OutputFormat, PublishArguments, SigningArguments};
+use super::args::{Common, DestinationArguments, OutputFormat, PublishArguments};
 use super::error::CliError;
+use super::signing_args::SigningArguments;
 use super::tails::tails;
 use super::{context, output};
 use crate::model::{Outcome, TargetRecord};
@@ -107,16 +108,17 @@ fn told(records: &[TargetRecord], logs: &Path) {
 
 /// The keys that the command line names.
 pub(super) fn keys(signing: &SigningArguments) -> Result<SigningKeys, CliError> {
-    if signing.keys.is_empty() && !signing.unsigned {
+    let sources = signing.sources()?;
+    if sources.is_empty() && !signing.unsigned {
         return Err(CliError::Usage {
             message: "nothing says what signs the repository".to_owned(),
-            hint: "name a key with --key, or say --unsigned: whoever can change the place or the connection to it can then change \
+            hint: "name a key with --key or --sign-command, or say --unsigned: whoever can change the place or the connection to it can then change \
                    what users install"
                 .to_owned(),
         });
     }
     let passphrase = signing.passphrase_fd.map(Passphrase::from_descriptor).transpose()?;
-    Ok(SigningKeys { sources: signing.keys.clone(), passphrase })
+    Ok(SigningKeys { sources, passphrase })
 }
 
 /// An address with a slash at its end.

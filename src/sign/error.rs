@@ -157,7 +157,7 @@ impl Hint for SignError {
             Self::Exposed { path, .. } => format!("chmod 600 {}", path.display()),
             Self::Foreign { path, user, .. } => format!("chown {user} {}", path.display()),
             Self::BadSource { .. } => {
-                "name a file with a secret key, or gpg: and the 40 digits of a fingerprint".to_owned()
+                "name a file with a secret key, gpg: and the 40 digits of a fingerprint, or a command with --sign-command".to_owned()
             }
             Self::NoKey { kind: "certificate", .. } => {
                 "write one with `gpg --export --armor FINGERPRINT`".to_owned()

@@ -37,6 +37,12 @@ fn key(place: &Path, name: &str) -> (PathBuf, PathBuf) {
     (secret, public)
 }
 
+/// A command that signs, as the README has it.
+const SIGN: &str = r#"case $PACKHOLD_SIGN_KIND in text) set -- --textmode ;; binary) set -- ;; esac
+exec gpg --batch --armor --digest-algo SHA512 --local-user "$PACKHOLD_SIGN_FINGERPRINT" "$@" \
+    ${SOURCE_DATE_EPOCH:+--faked-system-time "$SOURCE_DATE_EPOCH!"} --detach-sign
+"#;
+
 /// Every file of a folder with its bytes.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
@@ -173,8 +179,19 @@ async fn a_release_is_installed_and_upgraded_from_its_repository_and_what_is_not
         serde_json::from_str(text.lines().last().unwrap()).unwrap()
     };
     let first = told(release("v1.0.0", &[]));
+    // The same key, now behind a command.
+    let release_by_command = |tag: &str| {
+        let sign = place.path("sign");
+        let text =
+            format!("#!/bin/sh -eu\nexport GNUPGHOME={}\n{SIGN}", place.path("release.gnupg").display());
+        fs::write(&sign, text).unwrap();
+        fs::set_permissions(&sign, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = place.command(&["release", tag, pipeline.to_str().unwrap(), "--source", &source]);
+        command.args(["--to", to.to_str().unwrap(), "--format", "json"]);
+        command.arg("--sign-command").arg(&sign).arg("--sign-certificate").arg(&public).output().unwrap()
+    };
     assert_eq!(first["added"].as_array().unwrap().len(), 2, "{first:#}");
-    let second = told(release("v1.1.0", &[]));
+    let second = told(release_by_command("v1.1.0"));
     let titles: Vec<&str> = second["checked"]
         .as_array()
         .unwrap()
@@ -311,6 +328,11 @@ async fn a_release_is_installed_and_upgraded_from_its_repository_and_what_is_not
     let output = rpm.run(&to, &public, &repo(&fingerprint), zypper).await;
     let said = succeed("zypper", output);
     assert!(said.contains("hostpulse-1.1.0-1.deb12.x86_64"), "{said}");
+    let _ = Command::new("gpgconf")
+        .arg("--homedir")
+        .arg(place.path("release.gnupg"))
+        .args(["--kill", "all"])
+        .status();
 }
 
 fn copy(from: &Path, to: &Path) {

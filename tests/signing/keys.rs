@@ -96,7 +96,7 @@ fn keys_that_some_reader_does_not_know_are_refused() {
 }
 
 /// An executable script that signs, or does not.
-fn script(gpg: &Gpg, name: &str, body: &str) -> PathBuf {
+pub fn script(gpg: &Gpg, name: &str, body: &str) -> PathBuf {
     let path = gpg.path(name);
     let home = gpg.home();
     fs::write(&path, format!("#!/bin/sh\nexport GNUPGHOME={}\n{body}", home.display())).unwrap();

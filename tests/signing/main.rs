@@ -1,6 +1,7 @@
 //! What is signed, by the tools that have to accept it: gpgv, apt, rpmkeys.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod command_line;
 mod gpg;
 mod keys;
 mod readers;
