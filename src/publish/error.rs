@@ -3,6 +3,7 @@ use std::error::Error;
 use crate::sign::SignError;
 use crate::support::Hint;
 use crate::support::fs::FsError;
+use crate::versions::GuardError;
 
 /// Why something could not be published.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,9 @@ pub enum PublishError {
         /// The name.
         name: String,
     },
+    /// It is no upgrade of what users have.
+    #[error(transparent)]
+    Guard(Box<GuardError>),
     /// The signature could not be made.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -95,12 +99,19 @@ pub enum PublishError {
 /// What publishing gives.
 pub type Result<T> = std::result::Result<T, PublishError>;
 
+impl From<GuardError> for PublishError {
+    fn from(error: GuardError) -> Self {
+        Self::Guard(Box::new(error))
+    }
+}
+
 impl PublishError {
     /// True where the person who asked can do something about it, and a machine cannot.
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
             Self::Name { .. }
+                | Self::Guard(_)
                 | Self::Conflict { .. }
                 | Self::Package { .. }
                 | Self::Untrusted { .. }
@@ -124,6 +135,7 @@ impl Hint for PublishError {
                 "was it written by another program or changed by hand? restore it, or publish to an empty place".to_owned()
             }
             Self::Name { .. } => "use lower-case letters, digits, `.`, `+`, `~` and `-`, and begin with a letter or digit".to_owned(),
+            Self::Guard(error) => error.hint(),
             Self::Sign(error) => error.hint(),
             Self::Untrusted { .. } => {
                 "look at what it offers: whoever can write there may have put it there; to take it over, say --adopt once".to_owned()

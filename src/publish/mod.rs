@@ -26,6 +26,7 @@ mod apt;
 mod blocks;
 pub mod client;
 mod error;
+mod guard;
 mod history;
 mod name;
 mod options;

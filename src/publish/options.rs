@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 
 use super::{PublishError, Result};
@@ -20,6 +22,9 @@ pub struct Options {
     pub architectures: Vec<String>,
     /// How many versions of a package stay in a channel that is published to; all by default.
     pub keep: Option<usize>,
+    /// Where it is given, a package that is no upgrade of what a channel has is refused, unless its name is among these. It is asked of the very
+    /// state that is replaced.
+    pub guard: Option<BTreeSet<String>>,
     /// The address at which users find the place. Where it is known, the repository gets a page that says how to add it.
     pub url: Option<String>,
     /// Whether rpms get a signature of their own, in their headers. Metadata that is signed names them by digest anyway.

@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -9,6 +9,7 @@ use super::yum::Entry;
 use super::{Channel, Context, Options, PublishError, Result, Site, apt, name, page, yum};
 use crate::model::{Digest, Format};
 use crate::sign::Signer;
+use crate::versions::Candidate;
 
 /// A package to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,15 @@ pub struct Published {
     pub added: Vec<String>,
     /// The suites and trees that were switched, or looked at and found to offer everything.
     pub indexes: Vec<String>,
+    /// What is no upgrade for users and was to be published nevertheless: `agent 1.0-1 for bookworm`.
+    pub lowered: Vec<String>,
+}
+
+/// What is to come into suites and trees.
+#[derive(Default)]
+struct Candidates<'a> {
+    debs: Vec<(&'a Site, Vec<Candidate>)>,
+    rpms: Vec<(&'a (Site, String), Vec<Candidate>)>,
 }
 
 /// A package that a channel offers.
@@ -93,13 +103,14 @@ impl<P: Place> Repository<P> {
     }
 
     /// Adds packages to a channel. Without a signer clients have to be told to trust the place itself. What is there already
-    /// is no error; the same version with other content is. Nothing is switched before all packages were read and are in place.
+    /// is no error; the same version with other content is. Nothing is switched before all packages were read, are no step back ([`Options::guard`])
+    /// and are in place.
     pub async fn publish(&self, publication: &Publication, signer: Option<&dyn Signer>) -> Result<Published> {
         let context = self.context(&publication.id, signer);
         let _lock = self.place.lock().await?;
         self.keeps_signatures(signer).await?;
-        let mut debs: BTreeMap<Site, Vec<apt::Pooled>> = BTreeMap::new();
-        let mut rpms: BTreeMap<(Site, String), Vec<Entry>> = BTreeMap::new();
+        let mut debs: BTreeMap<Site, Vec<apt::New<'_>>> = BTreeMap::new();
+        let mut rpms: BTreeMap<(Site, String), Vec<(&Path, yum::Package)>> = BTreeMap::new();
         for package in &publication.packages {
             let site = Site {
                 channel: publication.channel.clone(),
@@ -120,16 +131,56 @@ impl<P: Place> Repository<P> {
                 };
                 for arch in architectures {
                     let arch = name::word("architecture", &arch)?;
-                    let entry =
-                        yum::pool(&self.place, &site, &arch, &package.path, read.clone(), &context).await?;
-                    rpms.entry((site.clone(), arch)).or_default().push(entry);
+                    rpms.entry((site.clone(), arch)).or_default().push((&package.path, read.clone()));
                 }
             } else {
-                let pooled = apt::pool(&self.place, &site.distro, &component, &package.path).await?;
-                debs.entry(site).or_default().push(pooled);
+                let new = apt::read(&site.distro, &component, &package.path)?;
+                debs.entry(site).or_default().push(new);
             }
         }
-        self.add(debs, rpms, &context).await
+        let mut candidates = Candidates::default();
+        for (site, new) in &debs {
+            candidates.debs.push((site, new.iter().map(|new| new.pooled.1.candidate()).collect()));
+        }
+        for (tree, new) in &rpms {
+            candidates.rpms.push((tree, new.iter().map(|(_, package)| package.candidate()).collect()));
+        }
+        let lowered = self.guard(candidates, &context).await?;
+        let mut pooled: BTreeMap<Site, Vec<apt::Pooled>> = BTreeMap::new();
+        for (site, all) in debs {
+            for new in all {
+                apt::pool(&self.place, &new).await?;
+                pooled.entry(site.clone()).or_default().push(new.pooled);
+            }
+        }
+        let mut entries: BTreeMap<(Site, String), Vec<Entry>> = BTreeMap::new();
+        for ((site, arch), all) in rpms {
+            for (path, package) in all {
+                let entry = yum::pool(&self.place, &site, &arch, path, package, &context).await?;
+                entries.entry((site.clone(), arch.clone())).or_default().push(entry);
+            }
+        }
+        Ok(Published { lowered, ..self.add(pooled, entries, &context).await? })
+    }
+
+    /// Asks the guard of every suite and tree before the first one is changed; each is asked again when it is. Gives what is no upgrade and may be none.
+    async fn guard(&self, new: Candidates<'_>, context: &Context<'_>) -> Result<Vec<String>> {
+        let mut lowered = Vec::new();
+        if self.options.guard.is_none() {
+            return Ok(lowered);
+        }
+        let mut tell = |site: &Site, found: Vec<Candidate>| {
+            let words = |new: &Candidate| format!("{} {} for {}", new.package, new.version, site.distro);
+            lowered.extend(found.iter().map(words));
+        };
+        for (site, new) in new.debs {
+            tell(site, apt::guard(&self.place, site, &new, context).await?);
+        }
+        for ((site, arch), new) in new.rpms {
+            tell(site, yum::guard(&self.place, site, arch, &new, context).await?);
+        }
+        lowered.dedup();
+        Ok(lowered)
     }
 
     /// The suites of a channel.
@@ -268,7 +319,6 @@ impl<P: Place> Repository<P> {
             });
             if !entries.is_empty() {
                 let target = Site { channel: to.clone(), distro: site.distro.clone() };
-                yum::share(&self.place, &entries, &arch, &site, &target).await?;
                 rpms.insert((target, arch), entries);
             }
         }
@@ -280,7 +330,19 @@ impl<P: Place> Repository<P> {
             };
             return Err(PublishError::NothingToPromote { channel: from.to_string(), what });
         }
-        self.add(debs, rpms, &context).await
+        let mut candidates = Candidates::default();
+        for (site, pooled) in &debs {
+            candidates.debs.push((site, pooled.iter().map(|(_, stanza)| stanza.candidate()).collect()));
+        }
+        for (tree, entries) in &rpms {
+            candidates.rpms.push((tree, entries.iter().map(Entry::candidate).collect()));
+        }
+        let lowered = self.guard(candidates, &context).await?;
+        for ((target, arch), entries) in &rpms {
+            let site = Site { channel: from.clone(), distro: target.distro.clone() };
+            yum::share(&self.place, entries, arch, &site, target).await?;
+        }
+        Ok(Published { lowered, ..self.add(debs, rpms, &context).await? })
     }
 
     /// Brings back what a channel had before the publication that it shows now: every suite and tree that this one changed. Again,

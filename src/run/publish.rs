@@ -10,11 +10,11 @@ use crate::model::{
     Architecture, Artifact, ArtifactKind, Format, Outcome, PackageIdentity, RunId, TargetName, TargetRecord,
 };
 use crate::publish::{
-    Addition, Channel, Folder, Offer, Options, Publication, Published, Repository, Wanted, client,
+    Addition, Channel, Folder, Options, Publication, Published, Repository, Wanted, client,
 };
 use crate::sign::{self, Certificate, KeySource, Keys, Options as SignOptions, Passphrase, Signer};
 use crate::stage::KEY_FILE;
-use crate::versions::{self, Candidate, Known, Place, Verdict};
+use crate::versions;
 
 /// A run to publish. Everything in it was checked.
 pub struct PublishRequest {
@@ -140,6 +140,7 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
         adopt: request.adopt,
         valid_for: section.valid_for.and_then(|time| time.try_into().ok()),
         keep: section.keep.get(request.channel.as_str()).copied(),
+        guard: Some(request.allowed.clone()),
         url: request.url.clone(),
         sign_rpms: true,
         ..Options::default()
@@ -150,15 +151,6 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
         None => (None, Vec::new()),
     };
     let signer_of = || signer.as_ref().map(|keys| keys as &dyn Signer);
-    let before = repository.offers(&request.channel).await?;
-    for package in &packages {
-        let new = candidate(&package.target, &package.identity, &package.artifact);
-        let known = known_offers(&before, &package.distro, &request.channel, &new);
-        if versions::check(&new, &known, &request.allowed)? == Verdict::Overridden {
-            let PackageIdentity { name, version, .. } = &package.identity;
-            warnings.push(format!("{name} {version} is no upgrade for users of {}", package.distro));
-        }
-    }
     let published = match &request.from {
         Some(from) => {
             let wanted = |package: &Package| Wanted {
@@ -195,6 +187,7 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
             repository.publish(&publication, signer_of()).await?
         }
     };
+    warnings.extend(published.lowered.iter().map(|what| format!("{what} is no upgrade for users")));
     // Some versions may be gone now.
     let offered = repository.offers(&request.channel).await?;
     let certificates = signer_of().map(|signer| signer.certificates()).transpose()?.unwrap_or_default();
@@ -302,31 +295,4 @@ fn packages(run: &Run, distros: &BTreeMap<TargetName, String>) -> Result<Vec<Pac
         true => Err(refused("it made no package".to_owned())),
         false => Ok(packages),
     }
-}
-
-/// What the guard has to know of a channel. An rpm was signed when it was published, so one of the same version is compared where it is
-/// put into the repository.
-pub(super) fn known_offers(offers: &[Offer], distro: &str, channel: &Channel, new: &Candidate) -> Vec<Known> {
-    let of_distro = offers.iter().filter(|offer| offer.distro == distro);
-    of_distro
-        .map(|offer| Known {
-            package: Candidate {
-                format: offer.format,
-                package: offer.package.clone(),
-                architecture: offer.architecture.clone(),
-                version: offer.version.clone(),
-                digest: match offer.format {
-                    Format::Rpm if offer.version == new.version => new.digest,
-                    _ => offer.digest,
-                },
-            },
-            place: Place::Published(channel.to_string()),
-        })
-        .collect()
-}
-
-/// A package of a target for the guard.
-pub(super) fn candidate(target: &TargetName, identity: &PackageIdentity, artifact: &Artifact) -> Candidate {
-    let PackageIdentity { name, version, arch } = identity.clone();
-    Candidate { format: target.format, package: name, architecture: arch, version, digest: artifact.digest }
 }

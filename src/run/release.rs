@@ -3,12 +3,11 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::publish::{candidate, known_offers};
 use super::{Request, RunError, preview};
 use crate::archive::{Archive, Run, RunFilter};
 use crate::config::{Pipeline, VersionSection};
-use crate::model::{Digest, Outcome, PackageVersion, RunId, TargetName};
-use crate::publish::{Channel, Folder, Options, Repository};
+use crate::model::{Artifact, Digest, Format, Outcome, PackageIdentity, PackageVersion, RunId, TargetName};
+use crate::publish::{Channel, Folder, Offer, Options, Repository};
 use crate::sign::{Certificate, verify_detached};
 use crate::support::fs::PathContext;
 use crate::versions::{self, Candidate, Known, Place};
@@ -196,4 +195,31 @@ fn archived_releases(
         }
     }
     Ok(known)
+}
+
+/// What the guard has to know of a channel. An rpm was signed when it was published, so one of the same version is compared where it is
+/// put into the repository.
+fn known_offers(offers: &[Offer], distro: &str, channel: &Channel, new: &Candidate) -> Vec<Known> {
+    let of_distro = offers.iter().filter(|offer| offer.distro == distro);
+    of_distro
+        .map(|offer| Known {
+            package: Candidate {
+                format: offer.format,
+                package: offer.package.clone(),
+                architecture: offer.architecture.clone(),
+                version: offer.version.clone(),
+                digest: match offer.format {
+                    Format::Rpm if offer.version == new.version => new.digest,
+                    _ => offer.digest,
+                },
+            },
+            place: Place::Published(channel.to_string()),
+        })
+        .collect()
+}
+
+/// A package of a target for the guard.
+fn candidate(target: &TargetName, identity: &PackageIdentity, artifact: &Artifact) -> Candidate {
+    let PackageIdentity { name, version, arch } = identity.clone();
+    Candidate { format: target.format, package: name, architecture: arch, version, digest: artifact.digest }
 }

@@ -3,8 +3,10 @@
 
 mod adopted;
 mod apt;
+mod guarded;
 mod packages;
 mod processes;
 mod signer;
 mod trust;
+mod unlocked;
 mod yum;

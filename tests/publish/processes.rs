@@ -1,55 +1,14 @@
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use packhold::publish::{Folder, Found, Listed, Place, Repository, Result, Stamp};
+use packhold::publish::{Folder, Repository};
 
 use crate::apt::{apt_finds, options, publication};
 use crate::packages::deb;
-
-/// A folder that keeps nobody out, as a bucket does not.
-struct Unlocked(Folder);
-
-#[async_trait]
-impl Place for Unlocked {
-    fn name(&self) -> String {
-        self.0.name()
-    }
-    async fn lock(&self) -> Result<Box<dyn Any + Send>> {
-        Ok(Box::new(()))
-    }
-    async fn get(&self, key: &str, most: u64) -> Result<Option<Found>> {
-        self.0.get(key, most).await
-    }
-    async fn size(&self, key: &str) -> Result<Option<u64>> {
-        self.0.size(key).await
-    }
-    async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
-        self.0.put(key, bytes).await
-    }
-    async fn put_file(&self, key: &str, path: &Path) -> Result<()> {
-        self.0.put_file(key, path).await
-    }
-    async fn put_if_unchanged(&self, key: &str, bytes: Vec<u8>, seen: Option<&Stamp>) -> Result<bool> {
-        self.0.put_if_unchanged(key, bytes, seen).await
-    }
-    async fn copy(&self, from: &str, to: &str) -> Result<()> {
-        self.0.copy(from, to).await
-    }
-    async fn list(&self, folder: &str) -> Result<Vec<Listed>> {
-        self.0.list(folder).await
-    }
-    async fn folders(&self, folder: &str) -> Result<Vec<String>> {
-        self.0.folders(folder).await
-    }
-    async fn delete(&self, key: &str) -> Result<()> {
-        self.0.delete(key).await
-    }
-}
+use crate::unlocked::Unlocked;
 
 /// No test: what the other tests start as a process of its own.
 #[test]
@@ -62,8 +21,9 @@ fn publisher() {
         let publication = publication("run", "stable", "bookworm", &[PathBuf::from(package)]);
         let folder = Folder::open(&root).unwrap();
         let published = match env::var_os("PACKHOLD_TEST_UNLOCKED") {
-            Some(_) => runtime
-                .block_on(Repository::open(Unlocked(folder), options()).unwrap().publish(&publication, None)),
+            Some(_) => runtime.block_on(
+                Repository::open(Unlocked::new(folder), options()).unwrap().publish(&publication, None),
+            ),
             None => {
                 runtime.block_on(Repository::open(folder, options()).unwrap().publish(&publication, None))
             }

@@ -24,13 +24,21 @@ use suite::{STATE, Suite, by_hash};
 
 use super::history::{self, FileOf};
 use super::place::Place;
-use super::{Context, PublishError, Result, Site, anchor};
+use super::{Context, PublishError, Result, Site, anchor, guard};
+use crate::versions::Candidate;
 
 /// A package file that is in the pool, and the component that it belongs to.
 pub(super) type Pooled = (String, Stanza);
 
-/// Puts a package into the pool, where nobody sees it yet.
-pub(super) async fn pool(place: &dyn Place, distro: &str, component: &str, path: &Path) -> Result<Pooled> {
+/// A package that was read and is not in the pool yet.
+pub(super) struct New<'a> {
+    path: &'a Path,
+    deb: Deb,
+    pub(super) pooled: Pooled,
+}
+
+/// Reads a package that is to come into the pool.
+pub(super) fn read<'a>(distro: &str, component: &str, path: &'a Path) -> Result<New<'a>> {
     let deb = Deb::read(path)?;
     let (source, version) = (deb.source(), deb.field("Version"));
     let prefix = source.get(..if source.starts_with("lib") { 4 } else { 1 }).unwrap_or(source);
@@ -38,9 +46,27 @@ pub(super) async fn pool(place: &dyn Place, distro: &str, component: &str, path:
     let version = version.split_once(':').map_or(version, |(_, rest)| rest);
     let file = format!("{}_{version}_{}.deb", deb.field("Package"), deb.field("Architecture"));
     let key = format!("pool/{distro}/{component}/{prefix}/{source}/{file}");
-    render::keep_paths(place, &deb).await?;
-    super::put_package(place, &key, path, &deb.digest, deb.size).await?;
-    Ok((component.to_owned(), Stanza::of(&deb, &key)))
+    let pooled = (component.to_owned(), Stanza::of(&deb, &key));
+    Ok(New { path, deb, pooled })
+}
+
+/// Puts a package into the pool, where nobody sees it yet.
+pub(super) async fn pool(place: &dyn Place, new: &New<'_>) -> Result<()> {
+    let New { path, deb, pooled: (_, stanza) } = new;
+    render::keep_paths(place, deb).await?;
+    super::put_package(place, &stanza.filename, path, &deb.digest, deb.size).await
+}
+
+/// What of these packages is no upgrade for users of a suite and may be none; an error if it may not.
+pub(super) async fn guard(
+    place: &dyn Place,
+    site: &Site,
+    new: &[Candidate],
+    context: &Context<'_>,
+) -> Result<Vec<Candidate>> {
+    let suite = Suite::load(place, &site.suite()).await?;
+    suite.trust(context)?;
+    guard::check(context, &site.channel, new, suite.candidates())
 }
 
 /// All package files of a suite.
@@ -88,6 +114,8 @@ pub(super) async fn add(
     loop {
         let mut suite = Suite::load(place, &site.suite()).await?;
         suite.trust(context)?;
+        let new: Vec<Candidate> = pooled.iter().map(|(_, stanza)| stanza.candidate()).collect();
+        guard::check(context, &site.channel, &new, suite.candidates())?;
         for (component, stanza) in pooled {
             suite.add(component, stanza)?;
         }

@@ -12,7 +12,7 @@ use crate::publish::history::{FileOf, Generation};
 use crate::publish::place::{Place, Stamp};
 use crate::publish::{Channel, Context, PublishError, Result, unpacked};
 use crate::sign::verify_clearsigned;
-use crate::versions::compare;
+use crate::versions::{Candidate, compare};
 
 /// The largest index file that is read, bytes.
 const MAX_INDEX: u64 = 1 << 30;
@@ -113,6 +113,11 @@ impl Suite {
         verify_clearsigned(&signer.certificates()?, &self.document)
             .map(|_| ())
             .map_err(|_| PublishError::Untrusted { key: format!("{}/{anchor}", self.folder) })
+    }
+
+    /// Its packages, as the guard knows them.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = Candidate> {
+        self.packages.values().flat_map(|all| all.values()).map(Stanza::candidate)
     }
 
     /// Whether less than half of the time is left for which clients rely on it.
@@ -248,6 +253,17 @@ impl Suite {
 impl Stanza {
     pub(super) fn key(&self) -> Key {
         (self.package.clone(), self.architecture.clone(), self.version.clone())
+    }
+
+    /// What the guard has to know of it.
+    pub(in crate::publish) fn candidate(&self) -> Candidate {
+        Candidate {
+            format: Format::Deb,
+            package: self.package.clone(),
+            architecture: self.architecture.clone(),
+            version: self.version.clone(),
+            digest: self.digest,
+        }
     }
 
     /// Whether it is in the index of an architecture.

@@ -6,8 +6,9 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
 use super::package::Evr;
-use crate::model::Digest;
+use crate::model::{Digest, Format};
 use crate::publish::history::FileOf;
+use crate::versions::Candidate;
 
 /// A package file that the metadata names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,10 +28,17 @@ pub(in crate::publish) struct Entry {
 impl Entry {
     /// Version and release, with the epoch where it has one.
     pub(in crate::publish) fn version(&self) -> String {
-        let Evr(epoch, version, release) = &self.evr;
-        match epoch.as_str() {
-            "0" => format!("{version}-{release}"),
-            epoch => format!("{epoch}:{version}-{release}"),
+        self.evr.to_string()
+    }
+
+    /// What the guard has to know of it.
+    pub(in crate::publish) fn candidate(&self) -> Candidate {
+        Candidate {
+            format: Format::Rpm,
+            package: self.name.clone(),
+            architecture: self.arch.clone(),
+            version: self.version(),
+            digest: self.digest,
         }
     }
 }

@@ -19,9 +19,10 @@ use tree::{Next, Tree};
 
 use super::history;
 use super::place::Place;
-use super::{Context, PublishError, Result, Site, anchor};
+use super::{Context, PublishError, Result, Site, anchor, guard};
 use crate::sign::{Certificate, verify_detached};
 use crate::support::fs::PathContext;
+use crate::versions::Candidate;
 
 /// The largest package that is compared with one that is there, bytes.
 const MAX_PACKAGE: u64 = 8 << 30;
@@ -78,6 +79,21 @@ pub(super) async fn pool(
         digest: package.digest,
         href,
     })
+}
+
+/// What of these packages is no upgrade for users of a tree and may be none; an error if it may not.
+pub(super) async fn guard(
+    place: &dyn Place,
+    site: &Site,
+    arch: &str,
+    new: &[Candidate],
+    context: &Context<'_>,
+) -> Result<Vec<Candidate>> {
+    let tree = Tree::load(place, &folder(site, arch)).await?;
+    if tree.stamp.is_some() {
+        trust(place, &tree.folder, &tree.anchor, context).await?;
+    }
+    guard::check(context, &site.channel, new, tree.entries.values().map(Entry::candidate))
 }
 
 /// All package files of a tree.
@@ -144,6 +160,8 @@ pub(super) async fn add(
         if tree.stamp.is_some() {
             trust(place, &folder, &tree.anchor, context).await?;
         }
+        let new: Vec<Candidate> = entries.iter().map(Entry::candidate).collect();
+        guard::check(context, &site.channel, &new, tree.entries.values().map(Entry::candidate))?;
         for entry in entries {
             tree.add(entry)?;
         }

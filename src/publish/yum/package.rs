@@ -14,6 +14,7 @@ use crate::model::{Digest, Format, Hasher};
 use crate::publish::name::is_word;
 use crate::publish::{PublishError, Result};
 use crate::support::fs::{PathContext, open_regular};
+use crate::versions::Candidate;
 
 /// How many entries of a changelog are told, as with createrepo_c.
 const CHANGES: usize = 10;
@@ -27,6 +28,17 @@ impl Evr {
     pub(super) fn compare(&self, other: &Self) -> std::cmp::Ordering {
         let text = |Self(epoch, version, release): &Self| format!("{epoch}:{version}-{release}");
         crate::versions::compare(Format::Rpm, &text(self), &text(other)).unwrap_or(std::cmp::Ordering::Equal)
+    }
+}
+
+impl std::fmt::Display for Evr {
+    /// Version and release, with the epoch where it has one.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self(epoch, version, release) = self;
+        match epoch.as_str() {
+            "0" => write!(f, "{version}-{release}"),
+            epoch => write!(f, "{epoch}:{version}-{release}"),
+        }
     }
 }
 
@@ -96,6 +108,17 @@ impl Package {
         let files = files(&metadata)?;
         let built = metadata.get_build_time().unwrap_or(0);
         Ok(Self { name, arch, evr, digest, content, size, built, range: (start, end), metadata, files })
+    }
+
+    /// What the guard has to know of it.
+    pub(in crate::publish) fn candidate(&self) -> Candidate {
+        Candidate {
+            format: Format::Rpm,
+            package: self.name.clone(),
+            architecture: self.arch.clone(),
+            version: self.evr.to_string(),
+            digest: self.digest,
+        }
     }
 
     /// The name of its file.
