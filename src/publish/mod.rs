@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `pool/DISTRO/COMPONENT/p/package/` | debs; no version that was published once changes |
 //! | `dists/DISTRO/`, `dists/DISTRO-CHANNEL/` | what apt reads; `stable` has the distro's own name |
-//! | `rpm/CHANNEL/DISTRO/ARCH/` | a yum repository |
+//! | `rpm/CHANNEL/DISTRO/BASEARCH/` | a yum repository; `armhfp` for `armv7hl`, `i386` for `i686`, as dnf has it |
 //! | `.packhold/` | of no use to clients |
 //!
 //! # What holds at any time

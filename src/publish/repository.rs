@@ -20,7 +20,8 @@ pub struct Addition {
     pub distro: String,
     /// The component of the apt suite: `main`. yum repositories have none.
     pub component: String,
-    /// The architectures of the yum trees that a `noarch` package goes to, by rpm's names; others go to that of their own.
+    /// The architectures of the yum trees that a `noarch` package goes to, by rpm's names; others go to that of their own. A tree has the
+    /// name that dnf has for `$basearch`.
     pub architectures: Vec<String>,
 }
 
@@ -130,7 +131,7 @@ impl<P: Place> Repository<P> {
                     own => vec![own.to_owned()],
                 };
                 for arch in architectures {
-                    let arch = name::word("architecture", &arch)?;
+                    let arch = name::word("architecture", yum::basearch(&arch))?;
                     rpms.entry((site.clone(), arch)).or_default().push((&package.path, read.clone()));
                 }
             } else {

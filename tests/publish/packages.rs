@@ -37,9 +37,11 @@ pub fn rpm(folder: &Path, name: &str, version: &str, arch: &str, more: &str) -> 
     let top = folder.join(format!("rpmbuild-{name}-{version}"));
     fs::create_dir_all(&top).unwrap();
     let spec = top.join("package.spec");
+    // Only what is for all architectures says so itself.
+    let build_arch = if arch == "noarch" { "BuildArch: noarch\n" } else { "" };
     let text = format!(
         "Name: {name}\nVersion: {version}\nRelease: 1\nSummary: a package of the <tests> & more\nLicense: MIT\nURL: https://example.org/?a=1&b=2\n\
-         Packager: Nobody <nobody@example.org>\nVendor: Example\nGroup: Tools\nBuildArch: {arch}\nAutoReqProv: no\n{more}\n\
+         Packager: Nobody <nobody@example.org>\nVendor: Example\nGroup: Tools\n{build_arch}AutoReqProv: no\n{more}\n\
          %description\nIt says \"more\".\nOn two lines.\n\n\
          %install\nmkdir -p %{{buildroot}}/usr/bin %{{buildroot}}/etc/{name} %{{buildroot}}/usr/share/{name}\n\
          echo '#!/bin/sh' > %{{buildroot}}/usr/bin/{name}\necho a > %{{buildroot}}/etc/{name}/a.conf\necho a > '%{{buildroot}}/usr/share/{name}/a & b'\n\n\
@@ -48,7 +50,7 @@ pub fn rpm(folder: &Path, name: &str, version: &str, arch: &str, more: &str) -> 
     );
     fs::write(&spec, text).unwrap();
     run(Command::new("rpmbuild")
-        .arg("-bb")
+        .args(["-bb", "--target", arch])
         .arg("--define")
         .arg(format!("_topdir {}", top.display()))
         .arg(&spec));

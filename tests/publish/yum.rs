@@ -184,6 +184,36 @@ async fn rpms_are_signed_once_and_are_the_same_when_they_are_published_again() {
 }
 
 #[tokio::test]
+async fn dnf_of_another_architecture_finds_its_tree_by_the_page() {
+    let (work, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let url = Some(format!("file://{}", root.path().display()));
+    let repository = repository(root.path(), Options { url, ..options() });
+    for (arch, base) in [("armv7hl", "armhfp"), ("i686", "i386")] {
+        let data = rpm(work.path(), &format!("{base}-data"), "1", "noarch", "");
+        let program = rpm(work.path(), base, "1", arch, "");
+        let mut publication = publication(base, "stable", "fedora-43", &[program, data]);
+        publication.packages[1].architectures = vec![arch.to_owned()];
+        repository.publish(&publication, None).await.unwrap();
+        let own = tempfile::tempdir().unwrap();
+        let repos = own.path().join("repos");
+        fs::create_dir(&repos).unwrap();
+        fs::copy(root.path().join("install/stable-fedora-43.repo"), repos.join("a.repo")).unwrap();
+        let found = run(Command::new("dnf")
+            .args(["--quiet", "--disableplugin=*", "--releasever=43", &format!("--forcearch={arch}")])
+            .arg(format!("--setopt=cachedir={}", own.path().join("cache").display()))
+            .arg(format!("--setopt=reposdir={}", repos.display()))
+            .arg(format!("--installroot={}", own.path().display()))
+            .args(["repoquery", "--available", "--queryformat=%{name} %{arch}"]));
+        let mut found: Vec<&str> = found.lines().filter(|line| !line.is_empty()).collect();
+        found.sort_unstable();
+        assert_eq!(found, [format!("{base} {arch}"), format!("{base}-data noarch")]);
+    }
+    for (base, there) in [("armhfp", true), ("i386", true), ("armv7hl", false), ("i686", false)] {
+        assert_eq!(root.path().join("rpm/stable/fedora-43").join(base).exists(), there, "{base}");
+    }
+}
+
+#[tokio::test]
 async fn damaged_rpms_are_refused() {
     let (work, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let repository = repository(root.path(), options());

@@ -1,10 +1,11 @@
-//! yum repositories, which dnf and zypper read as well: a tree for each channel, distro release and architecture, with packages in
+//! yum repositories, which dnf and zypper read as well: a tree for each channel, distro release and architecture (`$basearch`), with packages in
 //! `Packages/` and metadata in `repodata/`.
 //!
 //! The anchor is `repodata/repomd.xml`. The files that it names have their digests in their names, are there before it, and stay
 //! for a week at least after another took its place. Its signature `repomd.xml.asc` is a second file, written right after it: a
 //! client that comes between the two finds that they do not belong together, and has to try again.
 
+mod basearch;
 mod header;
 mod metadata;
 mod package;
@@ -13,6 +14,7 @@ mod tree;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+pub(super) use basearch::basearch;
 pub(super) use metadata::Entry;
 pub(super) use package::Package;
 use tree::{Next, Tree};
