@@ -155,6 +155,9 @@ pub(super) struct DestinationArguments {
     /// Take over, and sign, what another program or another key has published there
     #[arg(long)]
     pub adopt: bool,
+    /// Sign rpms there that no known key has signed: dnf refuses them otherwise. Their payloads stay, their files are others
+    #[arg(long)]
+    pub sign_adopted: bool,
     /// Do not install the packages from the repository in fresh images
     #[arg(long)]
     pub no_check: bool,

@@ -39,6 +39,7 @@ pub(super) async fn publish(common: &Common, arguments: PublishArguments) -> Res
         url,
         keys,
         adopt: to.adopt,
+        sign_adopted: to.sign_adopted,
         allowed: to.allow_downgrade.iter().cloned().collect(),
         folders: context::folders(),
     };

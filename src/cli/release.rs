@@ -68,6 +68,7 @@ pub(super) async fn release(common: &Common, arguments: ReleaseArguments) -> Res
         url: publish::address(to.url.as_deref()),
         keys,
         adopt: to.adopt,
+        sign_adopted: to.sign_adopted,
         allowed,
         builders,
         folders: context::folders(),

@@ -70,6 +70,8 @@ impl Site {
 struct Context<'a> {
     options: &'a Options,
     signer: Option<&'a dyn Signer>,
+    /// Those of the signer, and those that the repository offers to its users already.
+    certificates: Vec<Certificate>,
     publication: &'a str,
     now: Timestamp,
 }

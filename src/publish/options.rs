@@ -29,6 +29,8 @@ pub struct Options {
     pub url: Option<String>,
     /// Whether rpms get a signature of their own, in their headers. Metadata that is signed names them by digest anyway.
     pub sign_rpms: bool,
+    /// Whether rpms that are there already and that no known key has signed get one as well: those of another program. Then they are other files.
+    pub sign_adopted: bool,
 }
 
 impl Options {

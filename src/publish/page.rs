@@ -1,6 +1,6 @@
 //! What tells users how to add the repository: a page, and the files that apt, dnf and zypper need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,12 +10,39 @@ use super::client;
 use super::place::Place;
 use super::{Certificate, Options, PublishError, Result, Site};
 
+/// The longest certificate that is read, bytes.
+const MAX_CERTIFICATE: u64 = 1 << 20;
+
 /// What users can add.
 pub(super) struct Offers {
     /// Suites and their components.
     pub(super) suites: BTreeMap<String, Vec<String>>,
-    /// Trees by channel and distro release. `$basearch` stands for the architecture.
-    pub(super) trees: Vec<Site>,
+    /// Trees by channel and distro release, with the fingerprints of keys that have signed packages in them. `$basearch` stands for the architecture.
+    pub(super) trees: BTreeMap<Site, BTreeSet<String>>,
+}
+
+/// The keys that a `.repo` file names: those that sign, and those that have signed packages.
+pub(super) fn keys_of_tree(keys: &[Certificate], signers: &BTreeSet<String>) -> Vec<String> {
+    let mut all: Vec<String> = keys.iter().map(|key| key.fingerprint.clone()).collect();
+    let others = signers.iter().filter(|signer| !all.contains(signer)).cloned().collect::<Vec<_>>();
+    all.extend(others);
+    all
+}
+
+/// The certificates that the repository offers already: of keys that signed in earlier times, too.
+pub(super) async fn known(place: &dyn Place) -> Result<Vec<Certificate>> {
+    let mut known = Vec::new();
+    for listed in place.list("install").await? {
+        let Some(name) = listed.key.strip_prefix("install/").and_then(|name| name.strip_suffix(".asc"))
+        else {
+            continue;
+        };
+        // What is no certificate, or one of another key, is nobody's.
+        let Some(found) = place.get(&listed.key, MAX_CERTIFICATE).await.ok().flatten() else { continue };
+        let certificates = Certificate::parse(&listed.key, &found.bytes).unwrap_or_default();
+        known.extend(certificates.into_iter().filter(|certificate| certificate.fingerprint == name));
+    }
+    Ok(known)
 }
 
 /// The files by their keys: `install.html`, `install/SUITE.sources`, `install/CHANNEL-DISTRO.repo`, `install/NAME.gpg` and
@@ -70,10 +97,10 @@ pub(super) fn files(
         ));
         files.insert(file, text.into_bytes());
     }
-    for site in &offers.trees {
+    for (site, signers) in &offers.trees {
         let id = format!("{name}-{}", site.channel);
         let file = format!("install/{}-{}.repo", site.channel, site.distro);
-        let fingerprints: Vec<String> = keys.iter().map(|key| key.fingerprint.clone()).collect();
+        let fingerprints = keys_of_tree(keys, signers);
         let label = if options.label.is_empty() { &id } else { &options.label };
         let label = format!("{label} ({})", site.channel);
         let text =
@@ -140,7 +167,11 @@ mod tests {
         let options = Options { label: "Example & packages".to_owned(), ..Options::default() };
         let offers = Offers {
             suites: BTreeMap::from([("bookworm".to_owned(), vec!["main".to_owned()])]),
-            trees: vec![Site { channel: Channel::new("stable").unwrap(), distro: "rocky-9".to_owned() }],
+            trees: [(
+                Site { channel: Channel::new("stable").unwrap(), distro: "rocky-9".to_owned() },
+                BTreeSet::from(["0123".to_owned()]),
+            )]
+            .into(),
         };
         let key = include_str!("../../tests/fixtures/openpgp/public-key.asc");
         let keys = Certificate::parse("the test's key", key.as_bytes()).unwrap();
@@ -157,6 +188,8 @@ mod tests {
         let repo = text("install/stable-rocky-9.repo");
         assert!(repo.contains("\nbaseurl=https://example.org/repo/rpm/stable/rocky-9/$basearch\n"), "{repo}");
         assert!(repo.contains("\nrepo_gpgcheck=1\ngpgkey=https://example.org/repo/install/"), "{repo}");
+        // Packages that a key of earlier times has signed are accepted by its certificate, which lies there since.
+        assert!(repo.ends_with("\n       https://example.org/repo/install/0123.asc\n"), "{repo}");
         // A public-key packet comes first (RFC 4880, 4.2).
         assert!(matches!(files["install/example-packages.gpg"][0], 0x98 | 0x99 | 0xc6));
     }

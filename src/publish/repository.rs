@@ -45,6 +45,10 @@ pub struct Published {
     pub indexes: Vec<String>,
     /// What is no upgrade for users and was to be published nevertheless: `agent 1.0-1 for bookworm`.
     pub lowered: Vec<String>,
+    /// The fingerprints of the keys that have signed rpms of its trees.
+    pub signers: BTreeSet<String>,
+    /// rpms that no known key has signed, with their trees: dnf refuses them where it is told to check ([`Options::sign_rpms`]).
+    pub unsigned: Vec<(String, String)>,
 }
 
 /// What is to come into suites and trees.
@@ -99,15 +103,24 @@ impl<P: Place> Repository<P> {
         Ok(Self { place, options })
     }
 
-    fn context<'a>(&'a self, publication: &'a str, signer: Option<&'a dyn Signer>) -> Context<'a> {
-        Context { options: &self.options, signer, publication, now: Timestamp::now() }
+    async fn context<'a>(
+        &'a self,
+        publication: &'a str,
+        signer: Option<&'a dyn Signer>,
+    ) -> Result<Context<'a>> {
+        let mut certificates = Vec::new();
+        if let Some(signer) = signer {
+            certificates = signer.certificates()?;
+            certificates.extend(page::known(&self.place).await?);
+        }
+        Ok(Context { options: &self.options, signer, certificates, publication, now: Timestamp::now() })
     }
 
     /// Adds packages to a channel. Without a signer clients have to be told to trust the place itself. What is there already
     /// is no error; the same version with other content is. Nothing is switched before all packages were read, are no step back ([`Options::guard`])
     /// and are in place.
     pub async fn publish(&self, publication: &Publication, signer: Option<&dyn Signer>) -> Result<Published> {
-        let context = self.context(&publication.id, signer);
+        let context = self.context(&publication.id, signer).await?;
         let _lock = self.place.lock().await?;
         self.keeps_signatures(signer).await?;
         let mut debs: BTreeMap<Site, Vec<apt::New<'_>>> = BTreeMap::new();
@@ -258,8 +271,12 @@ impl<P: Place> Repository<P> {
             published.indexes.push(format!("dists/{}", site.suite()));
         }
         for ((site, arch), entries) in rpms {
-            published.added.extend(yum::add(&self.place, &site, &arch, &entries, context).await?);
-            published.indexes.push(format!("rpm/{}/{}/{arch}", site.channel, site.distro));
+            let index = format!("rpm/{}/{}/{arch}", site.channel, site.distro);
+            let added = yum::add(&self.place, &site, &arch, &entries, context).await?;
+            published.added.extend(added.keys);
+            published.unsigned.extend(added.unsigned.into_iter().map(|name| (index.clone(), name)));
+            published.signers.extend(yum::signers(&self.place, &site, &arch).await?);
+            published.indexes.push(index);
         }
         self.tell_users(context.signer).await?;
         Ok(published)
@@ -271,12 +288,14 @@ impl<P: Place> Repository<P> {
         let Some(url) = &self.options.url else {
             return page::write(&self.place, page::keys(&keys)).await;
         };
-        let mut offers = page::Offers { suites: BTreeMap::new(), trees: Vec::new() };
+        let mut offers = page::Offers { suites: BTreeMap::new(), trees: BTreeMap::new() };
         for site in apt::sites(&self.place).await? {
             offers.suites.insert(site.suite(), apt::components(&self.place, &site).await?);
         }
-        offers.trees.extend(yum::sites(&self.place).await?.into_iter().map(|(site, _)| site));
-        offers.trees.dedup();
+        for (site, arch) in yum::sites(&self.place).await? {
+            let signers = yum::signers(&self.place, &site, &arch).await?;
+            offers.trees.entry(site).or_default().extend(signers);
+        }
         page::write(&self.place, page::files(&self.options, url, &offers, &keys)?).await
     }
 
@@ -290,7 +309,7 @@ impl<P: Place> Repository<P> {
         wanted: &[Wanted],
         signer: Option<&dyn Signer>,
     ) -> Result<Published> {
-        let context = self.context(id, signer);
+        let context = self.context(id, signer).await?;
         let _lock = self.place.lock().await?;
         self.keeps_signatures(signer).await?;
         let mut missing: BTreeSet<usize> = (0..wanted.len()).collect();
@@ -349,7 +368,7 @@ impl<P: Place> Repository<P> {
     /// Brings back what a channel had before the publication that it shows now: every suite and tree that this one changed. Again,
     /// it goes further back. Returns them.
     pub async fn roll_back(&self, channel: &Channel, signer: Option<&dyn Signer>) -> Result<Vec<String>> {
-        let context = self.context("", signer);
+        let context = self.context("", signer).await?;
         let _lock = self.place.lock().await?;
         let mut last = Vec::new();
         for site in self.suites_of(channel).await? {

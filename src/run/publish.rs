@@ -37,6 +37,8 @@ pub struct PublishRequest {
     pub keys: SigningKeys,
     /// Whether what no known key has signed there is taken over.
     pub adopt: bool,
+    /// Whether rpms that are there and that no known key has signed are signed.
+    pub sign_adopted: bool,
     /// Names of packages that may get a lower version, or another of the same number.
     pub allowed: BTreeSet<String>,
     /// The builders that can be named: they say for which distro release a target's packages are.
@@ -143,6 +145,7 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
         guard: Some(request.allowed.clone()),
         url: request.url.clone(),
         sign_rpms: true,
+        sign_adopted: request.sign_adopted,
         ..Options::default()
     };
     let repository = Repository::open(Folder::open(&request.folder)?, options)?;
@@ -188,12 +191,16 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
         }
     };
     warnings.extend(published.lowered.iter().map(|what| format!("{what} is no upgrade for users")));
+    warnings.extend(unsigned(&published));
     // Some versions may be gone now.
     let offered = repository.offers(&request.channel).await?;
     let certificates = signer_of().map(|signer| signer.certificates()).transpose()?.unwrap_or_default();
     let keys: String = certificates.iter().map(|certificate| certificate.armored.as_str()).collect();
-    let fingerprints: Vec<String> =
+    let mut fingerprints: Vec<String> =
         certificates.into_iter().map(|certificate| certificate.fingerprint).collect();
+    let earlier: Vec<&String> =
+        published.signers.iter().filter(|signer| !fingerprints.contains(signer)).collect();
+    fingerprints.extend(earlier.into_iter().cloned().collect::<Vec<_>>());
     let repositories = distros.iter().map(|(target, distro)| {
         let own: Vec<&Package> = packages.iter().filter(|package| package.target == *target).collect();
         let version = |package: &&Package| (package.identity.name.clone(), package.identity.version.clone());
@@ -239,6 +246,21 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
     });
     let repositories = repositories.collect();
     Ok(PublishedRun { run: run.record.id, published, repositories, warnings })
+}
+
+/// What is to be said of rpms that no known key has signed, tree by tree.
+fn unsigned(published: &Published) -> Vec<String> {
+    let mut trees: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (tree, package) in &published.unsigned {
+        trees.entry(tree).or_default().push(package);
+    }
+    let told = trees.into_iter().map(|(tree, packages)| {
+        let first = packages[..packages.len().min(3)].join(", ");
+        let more = if packages.len() > 3 { ", …" } else { "" };
+        let count = packages.len();
+        format!("{tree}: dnf refuses {count} packages that no known key has signed ({first}{more}); --sign-adopted signs them")
+    });
+    told.collect()
 }
 
 /// Undoes the last publication of a channel. What the channel had before is there again; returns the suites and trees.

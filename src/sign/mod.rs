@@ -45,6 +45,7 @@ pub use certificate::Certificate;
 pub use clear_text::split as split_clearsigned;
 pub use error::{Result, SignError};
 pub use keys::Keys;
+pub use rpm_header::rpm_signer;
 pub use secret::Passphrase;
 pub use source::{KeySource, Options};
 pub use verify::{verify_clearsigned, verify_detached};

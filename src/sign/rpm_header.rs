@@ -8,7 +8,7 @@ use std::path::Path;
 use pgp::crypto::public_key::PublicKeyAlgorithm;
 use pgp::packet::{PacketTrait, Signature};
 
-use super::{Result, SignError};
+use super::{Certificate, Result, SignError, verify_detached};
 use crate::support::fs::{PathContext, open_regular};
 
 const LEAD: usize = 96;
@@ -38,22 +38,51 @@ struct Field {
     value: Vec<u8>,
 }
 
+/// What comes before the payload of an rpm.
+struct Head {
+    lead: [u8; LEAD],
+    /// The fields of its signature header.
+    fields: Vec<Field>,
+    /// What is signed.
+    header: Vec<u8>,
+}
+
+impl Head {
+    /// Reads it; the file stands at the payload then.
+    fn read(file: &mut File, path: &Path) -> Result<Self> {
+        let bad = |reason| SignError::BadRpm { path: path.to_owned(), reason };
+        let mut lead = [0; LEAD];
+        fill(file, &mut lead, path)?;
+        if !lead.starts_with(&LEAD_MAGIC) || !matches!(lead[4], 3 | 4) {
+            return Err(bad("it does not begin with the lead of an rpm of version 3 or 4"));
+        }
+        let old = read_header(file, SIGNATURE_LIMITS, path)?;
+        // The signature header is padded to a multiple of eight.
+        let mut padding = [0; 8];
+        fill(file, &mut padding[..old.len().next_multiple_of(8) - old.len()], path)?;
+        let header = read_header(file, HEADER_LIMITS, path)?;
+        let fields = fields(&old).ok_or_else(|| bad("its signature header is damaged"))?;
+        Ok(Self { lead, fields, header })
+    }
+}
+
+/// Which of the certificates has signed the header of the rpm at `path`, by its fingerprint; `None` if none of them has, with a signature that
+/// counts ([`verify_detached`]).
+pub fn rpm_signer(path: &Path, certificates: &[Certificate]) -> Result<Option<String>> {
+    let mut file = open_regular(path).at("read", path)?;
+    let Head { fields, header, .. } = Head::read(&mut file, path)?;
+    let mut signatures = fields.iter().filter(|field| [HEADER_DSA, HEADER_RSA].contains(&field.tag));
+    Ok(signatures.find_map(|signature| {
+        let by = verify_detached(certificates, &header, &signature.value).ok()?;
+        Some(by.fingerprint.clone())
+    }))
+}
+
 /// Copies the rpm at `path` to `out` with what `signer` makes of its header.
 pub(super) fn sign(path: &Path, out: &Path, signer: impl FnOnce(&[u8]) -> Result<Signature>) -> Result<()> {
     let mut file = open_regular(path).at("read", path)?;
     let bad = |reason| SignError::BadRpm { path: path.to_owned(), reason };
-    let mut lead = [0; LEAD];
-    fill(&mut file, &mut lead, path)?;
-    if !lead.starts_with(&LEAD_MAGIC) || !matches!(lead[4], 3 | 4) {
-        return Err(bad("it does not begin with the lead of an rpm of version 3 or 4"));
-    }
-    let old = read_header(&mut file, SIGNATURE_LIMITS, path)?;
-    // The signature header is padded to a multiple of eight.
-    let mut padding = [0; 8];
-    fill(&mut file, &mut padding[..old.len().next_multiple_of(8) - old.len()], path)?;
-    let header = read_header(&mut file, HEADER_LIMITS, path)?;
-
-    let mut fields = fields(&old).ok_or_else(|| bad("its signature header is damaged"))?;
+    let Head { lead, mut fields, header } = Head::read(&mut file, path)?;
     if !fields.iter().any(|field| field.tag == 273) {
         return Err(bad("it has no SHA-256 of its header, as rpm has made it since 4.14"));
     }

@@ -10,6 +10,7 @@ use crate::packages::run;
 /// A key that gpg made, with which the program signs and of which tools get the public part.
 pub struct Key {
     home: tempfile::TempDir,
+    secret: PathBuf,
     keys: Keys,
 }
 
@@ -35,13 +36,19 @@ impl Key {
         fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
         run(gpg().arg("--output").arg(home.path().join("public.gpg")).arg("--export"));
         run(gpg().arg("--output").arg(home.path().join("public.asc")).args(["--armor", "--export"]));
-        let keys = Keys::open(&[KeySource::File(secret)], None, Options::default()).unwrap();
+        let keys = Keys::open(&[KeySource::File(secret.clone())], None, Options::default()).unwrap();
         let _ = Command::new("gpgconf").arg("--homedir").arg(home.path()).args(["--kill", "all"]).status();
-        Self { home, keys }
+        Self { home, secret, keys }
     }
 
     pub fn signer(&self) -> Option<&dyn Signer> {
         Some(&self.keys)
+    }
+
+    /// This key and another one, both of which sign.
+    pub fn beside(&self, other: &Self) -> Keys {
+        let files = [&self.secret, &other.secret].map(|file| KeySource::File(file.clone()));
+        Keys::open(&files, None, Options::default()).unwrap()
     }
 
     /// A file with the public key.

@@ -213,6 +213,125 @@ async fn dnf_of_another_architecture_finds_its_tree_by_the_page() {
     }
 }
 
+/// Keys that users' rpm gets of a `.repo` file of the repository, in a database of their own; what it says of a package then.
+fn checked(root: &Path, repo: &str, package: &Path) -> (bool, String) {
+    let (own, text) =
+        (tempfile::tempdir().unwrap(), fs::read_to_string(root.join("install").join(repo)).unwrap());
+    assert!(text.contains("\ngpgcheck=1\n"), "{text}");
+    let keys = text.split("gpgkey=").nth(1).unwrap().split_whitespace();
+    let rpmkeys = || {
+        let mut command = Command::new("rpmkeys");
+        command.args(["--define", &format!("_dbpath {}", own.path().join("rpmdb").display())]);
+        command
+    };
+    for key in keys {
+        let name = key.rsplit('/').next().unwrap();
+        run(rpmkeys().arg("--import").arg(root.join("install").join(name)));
+    }
+    let output = rpmkeys().args(["--checksig", "--verbose"]).arg(package).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.success() && said.contains("Signature"), said)
+}
+
+#[tokio::test]
+async fn rpms_of_a_key_that_was_replaced_are_accepted_as_long_as_they_are_offered() {
+    let (work, root, old, new) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Key::new(), Key::new());
+    let url = Some("https://example.org/packages".to_owned());
+    let ours =
+        |keep| repository(root.path(), Options { sign_rpms: true, url: url.clone(), keep, ..options() });
+    let version = |n: u32| rpm(work.path(), "a", &n.to_string(), "x86_64", "");
+    let of = |n: u32| publication(&format!("run {n}"), "stable", "rocky-9", &[version(n)]);
+    let file = |n: u32| root.path().join(format!("rpm/stable/rocky-9/x86_64/Packages/a/a-{n}-1.x86_64.rpm"));
+    ours(None).publish(&of(1), old.signer()).await.unwrap();
+    let both = old.beside(&new);
+    ours(None).publish(&of(2), Some(&both)).await.unwrap();
+    ours(None).publish(&of(3), new.signer()).await.unwrap();
+    for n in 1..=3 {
+        let (fine, said) = checked(root.path(), "stable-rocky-9.repo", &file(n));
+        assert!(fine, "{n}: {said}");
+    }
+    // Another channel gets them with their signatures.
+    let (stable, testing) = (channel("stable"), channel("testing"));
+    ours(None)
+        .promote("promotion", &stable, &testing, &[wanted(Format::Rpm, "rocky-9", "1-1")], new.signer())
+        .await
+        .unwrap();
+    let (fine, said) = checked(root.path(), "testing-rocky-9.repo", &file(1));
+    assert!(fine, "{said}");
+    // When the last of its packages is gone, so is the key.
+    let keys = || {
+        fs::read_to_string(root.path().join("install/stable-rocky-9.repo")).unwrap().matches(".asc").count()
+    };
+    assert_eq!(keys(), 2);
+    ours(Some(1)).publish(&of(4), new.signer()).await.unwrap();
+    assert_eq!(keys(), 1);
+}
+
+#[tokio::test]
+async fn what_nobody_has_signed_in_a_tree_of_createrepo_is_told_and_signed_if_that_is_asked_for() {
+    let (work, root, key) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Key::new());
+    let tree = root.path().join("rpm/stable/rocky-9/x86_64");
+    fs::create_dir_all(&tree).unwrap();
+    for name in ["old", "older"] {
+        let package = rpm(work.path(), name, "1", "x86_64", "");
+        fs::copy(&package, tree.join(package.file_name().unwrap())).unwrap();
+    }
+    run(Command::new("createrepo_c").arg("--quiet").arg(&tree));
+    let url = Some(format!("file://{}", root.path().display()));
+    let ours = |adopt, sign_adopted| {
+        repository(
+            root.path(),
+            Options { sign_rpms: true, url: url.clone(), adopt, sign_adopted, ..options() },
+        )
+    };
+    let new = publication("run", "stable", "rocky-9", &[rpm(work.path(), "new", "1", "x86_64", "")]);
+    let published = ours(true, false).publish(&new, key.signer()).await.unwrap();
+    let told = |name: &str| ("rpm/stable/rocky-9/x86_64".to_owned(), format!("{name}-1-1.x86_64"));
+    assert_eq!(published.unsigned, [told("old"), told("older")]);
+    assert!(dnf_installs(root.path(), "new").is_ok());
+    let refused = dnf_installs(root.path(), "old").unwrap_err();
+    assert!(refused.contains("is not signed"), "{refused}");
+
+    let published = ours(false, true).publish(&new, key.signer()).await.unwrap();
+    assert!(published.unsigned.is_empty(), "{published:?}");
+    assert_eq!(published.added.len(), 2, "{published:?}");
+    assert_eq!(dnf_finds(&tree), ["new 1-1", "old 1-1", "older 1-1"]);
+    for name in ["old", "older"] {
+        dnf_installs(root.path(), name).unwrap();
+        let signed = published.added.iter().find(|key| key.contains(&format!("/{name}-1-1"))).unwrap();
+        let (fine, said) = checked(root.path(), "stable-rocky-9.repo", &root.path().join(signed));
+        assert!(fine, "{said}");
+        let query = |path: &Path| {
+            run(Command::new("rpm")
+                .args(["-qp", "--nosignature", "--qf", "%{SHA256HEADER} %{PAYLOADDIGEST}"])
+                .arg(path))
+        };
+        // Clients in the middle of an update still find the file that they were told of.
+        assert_eq!(query(&root.path().join(signed)), query(&tree.join(format!("{name}-1-1.x86_64.rpm"))));
+    }
+    let again = ours(false, true).publish(&new, key.signer()).await.unwrap();
+    assert!(again.added.is_empty() && again.unsigned.is_empty(), "{again:?}");
+}
+
+/// Lets dnf fetch a package by the repository's own description and check it; an error is what it says.
+fn dnf_installs(root: &Path, package: &str) -> Result<(), String> {
+    let own = tempfile::tempdir().unwrap();
+    let repos = own.path().join("repos");
+    fs::create_dir(&repos).unwrap();
+    fs::copy(root.join("install/stable-rocky-9.repo"), repos.join("a.repo")).unwrap();
+    let output = Command::new("dnf")
+        .args(["--assumeyes", "--disableplugin=*", "--releasever=9", "--forcearch=x86_64", "--downloadonly"])
+        .arg(format!("--setopt=cachedir={}", own.path().join("cache").display()))
+        .arg(format!("--setopt=reposdir={}", repos.display()))
+        .arg(format!("--installroot={}", own.path().display()))
+        .args(["install", package])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    output.status.success().then_some(()).ok_or(said)
+}
+
 #[tokio::test]
 async fn damaged_rpms_are_refused() {
     let (work, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -23,6 +23,8 @@ pub(in crate::publish) struct Entry {
     pub(super) primary: String,
     pub(super) filelists: String,
     pub(super) other: String,
+    /// The fingerprint of the key that has signed it, if that is known.
+    pub(super) signer: Option<String>,
 }
 
 impl Entry {
@@ -158,6 +160,7 @@ pub(super) fn entries(primary: &str, filelists: &str, other: &str) -> Read<Vec<E
             filelists: filelists.remove(&hex).ok_or_else(lost)?,
             other: other.remove(&hex).ok_or_else(lost)?,
             primary,
+            signer: None,
         });
     }
     Ok(entries)

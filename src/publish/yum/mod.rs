@@ -9,6 +9,7 @@ mod basearch;
 mod header;
 mod metadata;
 mod package;
+mod signatures;
 mod tree;
 
 use std::collections::BTreeSet;
@@ -22,7 +23,7 @@ use tree::{Next, Tree};
 use super::history;
 use super::place::Place;
 use super::{Context, PublishError, Result, Site, anchor, guard};
-use crate::sign::{Certificate, verify_detached};
+use crate::sign::{Certificate, rpm_signer, verify_detached};
 use crate::support::fs::PathContext;
 use crate::versions::Candidate;
 
@@ -45,8 +46,7 @@ pub(super) async fn pool(
     mut package: Package,
     context: &Context<'_>,
 ) -> Result<Entry> {
-    let first = package.name.chars().next().unwrap_or('_').to_ascii_lowercase();
-    let href = format!("Packages/{first}/{}", package.file_name());
+    let href = href(&package);
     let key = format!("{}/{href}", folder(site, arch));
     let scratch = tempfile::tempdir().at("create a folder in", std::env::temp_dir())?;
     let copy = scratch.path().join(package.file_name());
@@ -67,6 +67,19 @@ pub(super) async fn pool(
         }
         (None, None) => place.put_file(&key, path).await?,
     }
+    let file = if copy.exists() { &copy } else { path };
+    let by = rpm_signer(file, &context.certificates).ok().flatten();
+    new_entry(package, href, by, context)
+}
+
+/// Where the file of a package is, below its tree.
+fn href(package: &Package) -> String {
+    let first = package.name.chars().next().unwrap_or('_').to_ascii_lowercase();
+    format!("Packages/{first}/{}", package.file_name())
+}
+
+/// What the metadata says of a package that comes into a tree.
+fn new_entry(package: Package, href: String, signer: Option<String>, context: &Context<'_>) -> Result<Entry> {
     let broken = |error: std::io::Error| PublishError::Package {
         file: package.file_name(),
         reason: error.to_string(),
@@ -80,6 +93,7 @@ pub(super) async fn pool(
         evr: package.evr,
         digest: package.digest,
         href,
+        signer,
     })
 }
 
@@ -147,14 +161,28 @@ pub(super) async fn sites(place: &dyn Place) -> Result<Vec<(Site, String)>> {
     Ok(sites)
 }
 
-/// Adds packages to a tree. Returns the keys of those that were not there.
+/// The fingerprints of the keys that have signed packages of a tree, as far as it is known.
+pub(super) async fn signers(place: &dyn Place, site: &Site, arch: &str) -> Result<BTreeSet<String>> {
+    let state = Tree::head(place, &folder(site, arch)).await?.state;
+    Ok(state.into_iter().flat_map(|state| state.signers.into_values()).collect())
+}
+
+/// What came of adding packages to a tree.
+pub(super) struct Added {
+    /// The keys of package files that were not there.
+    pub(super) keys: Vec<String>,
+    /// Packages that no known key has signed, where dnf asks for that.
+    pub(super) unsigned: Vec<String>,
+}
+
+/// Adds packages to a tree.
 pub(super) async fn add(
     place: &dyn Place,
     site: &Site,
     arch: &str,
     entries: &[Entry],
     context: &Context<'_>,
-) -> Result<Vec<String>> {
+) -> Result<Added> {
     let folder = folder(site, arch);
     let mut attempt = 0;
     loop {
@@ -170,9 +198,11 @@ pub(super) async fn add(
         if let Some(keep) = context.options.keep {
             tree.retain(keep);
         }
-        let added = tree.added.iter().filter_map(|key| tree.entries.get(key));
-        let added: Vec<String> = added.map(|entry| format!("{folder}/{}", entry.href)).collect();
-        if added.is_empty() && tree.removed.is_empty() && tree.stamp.is_some() && tree.state.is_some() {
+        let unsigned = signatures::settle(place, &mut tree, context).await?;
+        let keys = tree.added.iter().filter_map(|key| tree.entries.get(key));
+        let keys: Vec<String> = keys.map(|entry| format!("{folder}/{}", entry.href)).collect();
+        let added = Added { keys, unsigned };
+        if added.keys.is_empty() && tree.removed.is_empty() && tree.stamp.is_some() && tree.state.is_some() {
             sign(place, &folder, context).await?;
             return Ok(added);
         }

@@ -47,6 +47,9 @@ pub(super) struct State {
     pub(super) earlier: Vec<Generation>,
     /// The blocks of each file, by its `data` type.
     blocks: BTreeMap<String, Vec<Block>>,
+    /// The fingerprints of the keys that have signed packages, by the digests of these.
+    #[serde(default)]
+    pub(super) signers: BTreeMap<Digest, String>,
 }
 
 /// A tree as it is published.
@@ -71,6 +74,17 @@ pub(super) struct Next {
 
 impl Tree {
     pub(super) async fn load(place: &dyn Place, folder: &str) -> Result<Self> {
+        let mut tree = Self::head(place, folder).await?;
+        if tree.stamp.is_some() {
+            let files =
+                tree.data.iter().map(|data| (data.kind.clone(), (data.href.clone(), data.file))).collect();
+            tree.entries = tree.entries_of(place, &files).await?;
+        }
+        Ok(tree)
+    }
+
+    /// As [`Tree::load`], without the packages.
+    pub(super) async fn head(place: &dyn Place, folder: &str) -> Result<Self> {
         let mut tree = Self {
             folder: folder.to_owned(),
             stamp: None,
@@ -95,9 +109,6 @@ impl Tree {
                 reason: "it is of a form that this version does not know".to_owned(),
             })?);
         }
-        let files =
-            tree.data.iter().map(|data| (data.kind.clone(), (data.href.clone(), data.file))).collect();
-        tree.entries = tree.entries_of(place, &files).await?;
         Ok(tree)
     }
 
@@ -126,7 +137,10 @@ impl Tree {
         let entries = metadata::entries(&texts[0], &texts[1], &texts[2]);
         let key = format!("{}/repodata", self.folder);
         let entries = entries.map_err(|reason| PublishError::Foreign { key, reason })?;
-        Ok(entries.into_iter().map(|entry| (entry.key(), entry)).collect())
+        let known = self.state.as_ref().map(|state| &state.signers);
+        let signer = |entry: &Entry| known.and_then(|known| known.get(&entry.digest)).cloned();
+        let entries = entries.into_iter().map(|entry| Entry { signer: signer(&entry), ..entry });
+        Ok(entries.map(|entry| (entry.key(), entry)).collect())
     }
 
     /// The packages of an earlier state.
@@ -154,6 +168,20 @@ impl Tree {
                 Ok(true)
             }
         }
+    }
+
+    /// Takes down who has signed a package.
+    pub(super) fn know(&mut self, entry: &Entry, signer: String) {
+        if let Some(entry) = self.entries.get_mut(&entry.key()) {
+            entry.signer = Some(signer);
+        }
+    }
+
+    /// Puts another file of the same package in the place of one.
+    pub(super) fn replace(&mut self, old: &Entry, new: Entry) {
+        self.removed.extend(self.entries.remove(&old.key()));
+        self.added.push(new.key());
+        self.entries.insert(new.key(), new);
     }
 
     /// Drops all but the newest `keep` versions of the packages that were added.
@@ -226,6 +254,11 @@ impl Tree {
             current,
             earlier: earlier.unwrap_or_default(),
             blocks: tables,
+            signers: self
+                .entries
+                .values()
+                .filter_map(|entry| Some((entry.digest, entry.signer.clone()?)))
+                .collect(),
         };
         let bytes = serde_json::to_vec(&state).map_err(std::io::Error::from).at("write", STATE)?;
         let file = FileOf { digest: Digest::of(&bytes), size: bytes.len() as u64 };
