@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::signing_args::{KeyArguments, SigningArguments};
+use super::signing_args::{KeyArguments, NamedKeys, SigningArguments};
 use crate::model::{ImageRole, Scenario, TargetName};
 
 /// Turns a git commit into deb and rpm packages: builds them in disposable containers, proves that they install, and
@@ -60,8 +60,8 @@ pub(super) enum Command {
     /// Look at keys that sign packages and repositories
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Check engine, disk, tools, mirror and name resolution
-    Doctor(EngineArguments),
+    /// Check engine, disk, tools, mirror and name resolution, and what the keys need that sign repositories
+    Doctor(DoctorArguments),
     /// Remove what killed runs left: containers and temporary folders
     Clean(EngineArguments),
     /// Run a command with the eyes of an ordinary user's embedded engine: as root of its user namespace, in which the files of
@@ -165,6 +165,14 @@ pub(super) struct DestinationArguments {
     pub engine: EngineArguments,
     #[command(flatten)]
     pub userland: UserlandArguments,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DoctorArguments {
+    #[command(flatten)]
+    pub engine: EngineArguments,
+    #[command(flatten)]
+    pub keys: NamedKeys,
 }
 
 #[derive(Args, Clone, Copy, Debug)]

@@ -56,6 +56,11 @@ pub(super) fn engine_folder() -> PathBuf {
     xdg("XDG_DATA_HOME", ".local/share").join("engine")
 }
 
+/// The folders in which programs are found.
+pub(super) fn program_folders() -> Vec<PathBuf> {
+    env::var_os("PATH").iter().flat_map(|path| env::split_paths(path).collect::<Vec<_>>()).collect()
+}
+
 fn given(variable: &str) -> Option<String> {
     env::var(variable).ok().filter(|value| !value.is_empty())
 }

@@ -53,7 +53,8 @@ fn engine_of(command: &Command) -> Option<EngineChoice> {
         Command::Publish(arguments) if !arguments.rollback && !arguments.destination.no_check => {
             &arguments.destination.engine
         }
-        Command::Doctor(arguments) | Command::Clean(arguments) => arguments,
+        Command::Doctor(arguments) => &arguments.engine,
+        Command::Clean(arguments) => arguments,
         Command::Archive(ArchiveCommand::Replay(arguments)) => &arguments.engine,
         Command::Archive(ArchiveCommand::Drill(arguments)) => &arguments.engine,
         Command::Archive(ArchiveCommand::Restore(arguments)) if arguments.image.is_some() => {

@@ -109,7 +109,7 @@ fn told(records: &[TargetRecord], logs: &Path) {
 
 /// The keys that the command line names.
 pub(super) fn keys(signing: &SigningArguments) -> Result<SigningKeys, CliError> {
-    let sources = signing.sources()?;
+    let sources = signing.keys.sources()?;
     if sources.is_empty() && !signing.unsigned {
         return Err(CliError::Usage {
             message: "nothing says what signs the repository".to_owned(),

@@ -18,19 +18,26 @@ pub(super) struct KeyArguments {
     pub passphrase_fd: Option<u32>,
 }
 
+/// The keys that sign repositories.
+#[derive(Args, Clone, Debug)]
+pub(super) struct NamedKeys {
+    /// What signs: a file with an OpenPGP secret key that only its owner can read, or gpg:FINGERPRINT; two while keys are rotated
+    #[arg(long = "key", value_name = "KEY", env = "PACKHOLD_SIGNING_KEY", value_delimiter = ',')]
+    pub key: Vec<KeySource>,
+    #[command(flatten)]
+    pub commands: CommandArguments,
+}
+
 /// What signs a repository.
 #[derive(Args, Clone, Debug)]
 pub(super) struct SigningArguments {
-    /// What signs: a file with an OpenPGP secret key that only its owner can read, or gpg:FINGERPRINT; two while keys are rotated
-    #[arg(long = "key", value_name = "KEY", env = "PACKHOLD_SIGNING_KEY", value_delimiter = ',')]
-    pub keys: Vec<KeySource>,
     #[command(flatten)]
-    pub commands: CommandArguments,
+    pub keys: NamedKeys,
     /// Read the passphrase of the key files from this open file descriptor: `--passphrase-fd 3 3<FILE`
     #[arg(long, value_name = "N")]
     pub passphrase_fd: Option<u32>,
     /// Sign nothing: users have to trust the place
-    #[arg(long, conflicts_with_all = ["keys", "sign_command"])]
+    #[arg(long, conflicts_with_all = ["key", "sign_command"])]
     pub unsigned: bool,
 }
 
@@ -46,10 +53,10 @@ pub(super) struct CommandArguments {
     pub sign_certificate: Vec<PathBuf>,
 }
 
-impl SigningArguments {
+impl NamedKeys {
     /// All keys that are named; none where nothing is to be signed.
     pub fn sources(&self) -> Result<Vec<KeySource>, CliError> {
-        self.commands.with(&self.keys)
+        self.commands.with(&self.key)
     }
 }
 

@@ -1,14 +1,16 @@
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::doctor_keys::examine_keys;
 use super::error::REGISTER;
 use super::{Folders, RunError, open_shop_for};
 use crate::archive::Archive;
 use crate::config::Builders;
 use crate::engine::{Capability, Emulator, Engine, EngineInfo, embedded};
 use crate::model::Architecture;
+use crate::sign::KeySource;
 use crate::stage::{BaseChoice, Reporter, probe};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What was looked at, and what was found.
@@ -56,13 +58,22 @@ async fn own_engine(folder: &Path) -> (Health, String) {
     }
 }
 
-/// Looks at everything that a run needs. `engine_folder` is that of this program's own engine; it need not be there.
+/// The keys that sign repositories here.
+pub struct Signing {
+    /// The keys that are named.
+    pub keys: Vec<KeySource>,
+    /// The folders in which programs are found.
+    pub path: Vec<PathBuf>,
+}
+
+/// Looks at everything that a run needs, and the keys that are named. `engine_folder` is that of this program's own engine; it need not be there.
 pub async fn examine(
     engine: Result<Arc<dyn Engine>, String>,
     archive: &Archive,
     builders: &Builders,
     folders: &Folders,
     engine_folder: &Path,
+    signing: Signing,
 ) -> Result<Vec<Finding>, RunError> {
     let mut findings = Vec::new();
     let mut say = |what: &str, state, detail: String| {
@@ -77,6 +88,10 @@ pub async fn examine(
             }
             Err(_) => say(program, Health::Bad, format!("not installed: {needed}")),
         }
+    }
+    let keys = tokio::task::spawn_blocking(move || examine_keys(&signing.keys, &signing.path)).await;
+    for Finding { what, state, detail } in keys.unwrap_or_default() {
+        say(&what, state, detail);
     }
     std::fs::create_dir_all(&folders.cache).ok();
     for (what, path) in [("disk of the archive", archive.path()), ("disk of the cache", &folders.cache)] {

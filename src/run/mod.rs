@@ -4,6 +4,7 @@
 //! Whatever happens, what was started is removed before [`execute`] returns.
 
 mod doctor;
+mod doctor_keys;
 mod error;
 mod files;
 mod folders;
@@ -31,7 +32,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-pub use doctor::{Finding, Health, examine};
+pub use doctor::{Finding, Health, Signing, examine};
 pub use error::{RunError, exit_code_of};
 pub use files::{VerifyFiles, verify_files};
 pub use folders::{Folders, Swept, sweep};

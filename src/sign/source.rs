@@ -1,3 +1,4 @@
+use std::fmt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::str::FromStr;
@@ -39,6 +40,30 @@ pub enum KeySource {
         /// A file with its certificate, against which each signature is checked.
         certificate: PathBuf,
     },
+}
+
+impl KeySource {
+    /// The programs that it needs, with the names of Debian's packages that have them where these are known.
+    pub fn programs(&self) -> Vec<(&str, Option<&'static str>)> {
+        match self {
+            Self::File(_) => Vec::new(),
+            Self::Gpg(_) => vec![("gpg", Some("gpg")), ("gpg-agent", Some("gpg-agent"))],
+            Self::Command { argv, .. } => {
+                argv.first().map(|program| (program.as_str(), None)).into_iter().collect()
+            }
+        }
+    }
+}
+
+impl fmt::Display for KeySource {
+    /// As the command line names it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "key {}", path.display()),
+            Self::Gpg(fingerprint) => write!(f, "key gpg:{fingerprint}"),
+            Self::Command { certificate, .. } => write!(f, "the key of {}", certificate.display()),
+        }
+    }
 }
 
 impl FromStr for KeySource {
