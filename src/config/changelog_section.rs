@@ -227,7 +227,7 @@ mod tests {
             ),
             ("[changelog]\nauthor = \"me\"\n", "p.toml:5:10: `me` is no name with an address"),
             ("[changelog]\nauthor = \"A <a@b>\\n <x>\"\n", "p.toml:5:10: "),
-            ("[version]\nfrom = \"a.spec\"\n[changelog]\n", "p.toml:6:1: there is no tag"),
+            ("[version]\nfrom = \"a.spec\"\n[changelog]\nentries = \"all\"\n", "p.toml:6:"),
         ] {
             let error = parse(section).unwrap_err();
             assert!(error.to_string().starts_with(message), "{error}");

@@ -10,7 +10,7 @@ use crate::model::{
     Architecture, Artifact, ArtifactKind, Format, Outcome, PackageIdentity, RunId, TargetName, TargetRecord,
 };
 use crate::publish::{
-    Addition, Channel, Folder, Offer, Options, Publication, Published, Repository, Wanted, client,
+    Addition, Channel, Folder, Options, Publication, Published, Repository, Wanted, client,
 };
 use crate::sign::{self, Certificate, KeySource, Keys, Options as SignOptions, Passphrase, Signer};
 use crate::stage::KEY_FILE;
