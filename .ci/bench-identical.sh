@@ -106,7 +106,7 @@ different=0
         if is_replay "$engine"; then
             echo "- $engine: \`archive replay\` of the runs of $first, in a folder of its own, in the archived images"
         else
-            jq -r '"- \(.engine.kind) \(.engine.version), \(.engine.arch), Linux \(.engine.kernel), in images that it made itself"' \
+            jq -r '"- \(.engine.kind) \(.engine.version), \(.engine.arch), Linux \(.engine.kernel | sub("-.*"; "")), in images that it made itself"' \
                 "$work/$engine/demo.record.json"
         fi
     done

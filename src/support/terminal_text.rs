@@ -174,12 +174,6 @@ pub fn one_line(bytes: &[u8]) -> String {
     lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// `bytes` as one line of such text, in which words are apart by single spaces.
-pub fn one_line(bytes: &[u8]) -> String {
-    let lines: Vec<_> = bytes.split(|byte| *byte == b'\n' || *byte == b'\r').map(neutralise).collect();
-    lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::common::{Workplace, expected, succeed};
 
 /// Kills this many runs of the fixture `name`, every other one at its end, when it is about to be archived.
+#[expect(clippy::print_stdout, reason = "the counts are what the test has to say")]
 fn killed_at_any_moment(name: &str, kills: u32) {
     let place = Workplace::new(name);
     // The first makes what it finds missing in the engine; how long a run takes the second tells.

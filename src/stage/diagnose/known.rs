@@ -10,7 +10,7 @@ use regex::bytes::Regex;
 use serde::Deserialize;
 
 use crate::model::FailReason;
-use crate::support::terminal_text::neutralise;
+use crate::support::terminal_text::one_line;
 
 static FAILURES: LazyLock<Vec<Failure>> = LazyLock::new(|| {
     let file: File = toml::from_str(include_str!("known.toml")).expect("the table is a constant");
@@ -84,7 +84,7 @@ impl Failure {
         for found in self.pattern.captures_iter(tail) {
             let Some(what) = found.name("what") else { continue };
             for line in what.as_bytes().split(|byte| *byte == b'\n') {
-                let line = neutralise(line.trim_ascii());
+                let line = one_line(line);
                 if !line.is_empty() && seen.insert(line.clone()) {
                     items.push(line);
                 }
@@ -126,7 +126,79 @@ mod tests {
     }
 
     /// What is told of each sample, in the table's order.
-    const TOLD: &[(&str, &str)] = &[];
+    const TOLD: &[(&str, &str)] = &[
+        (
+            "apt-hash-sum-mismatch",
+            "a file is not what its index says (hash sum mismatch): http://127.0.0.1:8099/./tool_1_all.deb",
+        ),
+        (
+            "apt-expired",
+            "the mirror is out of date, or this machine's clock is wrong: http://127.0.0.1:8099/./Release is not valid today",
+        ),
+        (
+            "apt-not-found",
+            "the mirror does not have what its index names: http://127.0.0.1:8099/./other_1_all.deb",
+        ),
+        ("apt-unsigned", "apt takes no unsigned repository: http://127.0.0.1:8099 ./ Release"),
+        ("dnf-no-repository", "dnf cannot read the metadata of the repository x"),
+        (
+            "apt-unmet-version",
+            "what apt has does not fit: agent : Depends: libagent (>= 2) but it is not going to be installed",
+        ),
+        ("apt-no-such-package", "there is no package nope-dev in this distro release"),
+        (
+            "deb-unmet-build-dependencies",
+            "build dependencies are not installed: libnope-dev (>= 2) zlib1g-dev (>= 1:99)",
+        ),
+        (
+            "rpm-unmet-build-dependencies",
+            "build dependencies are not installed: gcc-nope is needed by agent-1.0-1.noarch, libnope-devel >= 2 is needed by agent-1.0-1.noarch",
+        ),
+        (
+            "dh-install-missing",
+            "debian/*.install (or its like) names files that the build did not make: usr/sbin/agentd",
+        ),
+        ("dh-missing", "the build installs files that no package has: usr/share/agent/data"),
+        ("dh-unknown-addon", "debhelper has no addon nope here"),
+        (
+            "bad-changelog",
+            "debian/changelog cannot be read: debian/changelog(l1): found blank line where expected first heading",
+        ),
+        (
+            "no-upstream-tarball",
+            "the source format wants an upstream tarball: ../agent_1.0.orig.tar.{bz2,gz,lzma,xz}",
+        ),
+        (
+            "patch-fails",
+            "a patch does not apply: 1 out of 1 hunk FAILED -- saving rejects to file Makefile.rej",
+        ),
+        ("rpm-unpackaged-files", "files are installed that no %files names: /usr/share/agent/data"),
+        (
+            "rpm-file-not-found",
+            "%files names what %install did not make: /build/rpm/BUILDROOT/agent-1.0-1.x86_64/usr/share/doc/agent/README.md, /build/rpm/BUILDROOT/agent-1.0-1.x86_64/etc/agent.conf",
+        ),
+        (
+            "rpm-undefined-macro",
+            "a path in %files is none, perhaps because a macro is not defined: %{nope_dir}/x",
+        ),
+        ("rpm-unknown-tag", "the spec file cannot be read: Unknown tag: Colour: red"),
+        ("missing-header", "a header is missing: zlib.h"),
+        ("missing-library", "the linker does not find the library netsnmp"),
+        ("missing-pkg-config", "pkg-config does not know libmackerel"),
+        ("missing-perl-module", "a module of Perl is missing: Mackerel::Agent"),
+        ("missing-python-module", "a module of Python is missing: mackerel"),
+        ("missing-command-shell", "a command is missing: frobnicate"),
+        ("missing-command", "a command is missing: go-bindata-nope"),
+        ("undefined-reference", "nothing that is linked defines collect"),
+        (
+            "compile-error",
+            "it does not compile: probe.c:1:11: error: expected declaration specifiers or ‘...’ before ‘{’ token",
+        ),
+        ("dh-auto-test", "the package's own tests fail: make -j2 test returned exit code 2"),
+        ("no-rule", "make has no rule for generated.h"),
+        ("rules-separator", "a makefile cannot be read: debian/rules:3 has no tab before its command"),
+        ("rpm-bad-exit", "the section %build of the spec file failed"),
+    ];
 
     #[test]
     fn each_failure_of_the_table_is_recognised_in_a_real_log() {
