@@ -240,7 +240,7 @@ fn deb(version: &str, depends: &str) -> Vec<u8> {
     let members: [(&str, &[u8]); 3] =
         [("debian-binary", b"2.0\n"), ("control.tar", &control), ("data.tar", &data)];
     for (name, bytes) in members {
-        write!(ar, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, "100644", bytes.len()).unwrap();
+        writeln!(ar, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, "100644", bytes.len()).unwrap();
         ar.extend(bytes);
         ar.extend(vec![b'\n'; bytes.len() % 2]);
     }
