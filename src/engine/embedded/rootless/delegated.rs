@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
@@ -47,7 +48,7 @@ fn is_ours(group: &Path) -> bool {
     writable(group.to_owned())
         && ["cgroup.procs", "cgroup.subtree_control"].iter().all(|file| writable(group.join(file)))
         && NEEDED.iter().all(|name| offers(group, name))
-        && (!is_unit(group) || is_marked(group))
+        && (!is_unit(group) || is_marked(group) || is_delegated(Path::new("systemctl"), group))
 }
 
 /// Whether systemd has made the group: all of a user's are the user's, but only those that it marks are left to him.
@@ -59,6 +60,18 @@ fn is_unit(group: &Path) -> bool {
 fn is_marked(group: &Path) -> bool {
     let mut value = [0; 8];
     matches!(rustix::fs::getxattr(group, DELEGATED, &mut value), Ok(1) if value[0] == b'1')
+}
+
+/// Whether the user's service manager says of its unit that it is delegated: some releases of systemd mark only what the system's manager delegates.
+fn is_delegated(systemctl: &Path, group: &Path) -> bool {
+    let Some(unit) = group.file_name() else { return false };
+    let asked = Command::new(systemctl)
+        .args(["--user", "show", "--property=Delegate", "--value", "--"])
+        .arg(unit)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    asked.is_ok_and(|said| said.status.success() && said.stdout.trim_ascii() == b"yes")
 }
 
 /// Makes the groups below `root`, where this process's own group is mounted as the root of all, and enters one of them. What was changed is
@@ -101,5 +114,18 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         assert!(!is_marked(folder.path()));
         assert!(!is_ours(folder.path()), "there are no files of a group");
+    }
+
+    #[test]
+    fn the_service_manager_is_asked_about_the_unit_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("systemctl");
+        let script = "#!/bin/sh\n[ \"$*\" = \"--user show --property=Delegate --value -- run-1.scope\" ] && echo yes || echo no\n";
+        fs::write(&program, script).expect("a script");
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("a program");
+        assert!(is_delegated(&program, Path::new("/sys/fs/cgroup/user.slice/run-1.scope")));
+        assert!(!is_delegated(&program, Path::new("/sys/fs/cgroup/user.slice/run-2.scope")));
+        assert!(!is_delegated(&folder.path().join("none"), Path::new("/sys/fs/cgroup/run-1.scope")));
     }
 }
