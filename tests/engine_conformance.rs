@@ -55,10 +55,7 @@ fn embedded(place: &Path) -> Embedded {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_engine_conforms() {
     let place = tempfile::tempdir().expect("a folder");
-    let embedded = embedded(place.path());
-    // With control groups of version 2 alone the engine does not promise an init system.
-    let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    conforms(&embedded, if unified { &[Needs::Init] } else { &[] }).await;
+    conforms(&embedded(place.path()), &[]).await;
 }
 
 #[test]
@@ -68,7 +65,7 @@ fn the_embedded_engine_of_an_ordinary_user_conforms_but_for_limits_and_init_syst
 
 #[test]
 #[ignore = "needs control groups of version 2 alone: make cgroup-v2"]
-fn the_embedded_engine_in_a_delegated_group_conforms_but_for_init_systems() {
+fn the_embedded_engine_in_a_delegated_group_conforms() {
     let test = "inside_a_delegated_group_the_embedded_engine_conforms";
     rootless::again_in_a_delegated_group(&["--exact", test, "--ignored"]);
 }
@@ -83,7 +80,7 @@ async fn inside_the_embedded_engine_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by another test, in a user namespace and a control group"]
 async fn inside_a_delegated_group_the_embedded_engine_conforms() {
-    an_ordinary_users_conforms(&[Needs::Init], &[Capability::Init, Capability::Devices]).await;
+    an_ordinary_users_conforms(&[], &[Capability::Devices]).await;
 }
 
 async fn an_ordinary_users_conforms(without: &[Needs], lacks: &[Capability]) {

@@ -43,7 +43,7 @@ as_user() {
 scope() {
     install -m 755 "$here/engine_conformance.test" "$here/embedded_engine.test" "$top/target/debug/packhold" /home/packhold-test/
     as_user systemd-run --quiet --user --scope --property Delegate=yes -- env PACKHOLD_TEST_PROGRAM=/home/packhold-test/packhold \
-        ./packhold unshare "./$1" --exact "$2" "${@:3}" --nocapture
+        PACKHOLD_TEST_SYSTEMD="$userland" ./packhold unshare "./$1" --exact "$2" "${@:3}" --nocapture
 }
 for _ in $(seq 600); do
     [ -S "/run/user/$(id -u packhold-test)/bus" ] && break
@@ -56,6 +56,7 @@ group scope-conformance scope engine_conformance.test inside_a_delegated_group_t
 group conformance "$here/engine_conformance.test" the_embedded_engine --test-threads 1
 group delegated-conformance "$here/engine_conformance.test" delegated_group_conforms --ignored
 PACKHOLD_TEST_SYSTEMD=$userland group systemd "$here/embedded_engine.test" systemd_starts_and_stops --ignored
+group scope-systemd scope embedded_engine.test systemd_starts_and_stops_services_in_a_container --ignored
 group lib "$here/packhold.test" engine::embedded::
 group escapes "$here/embedded_escapes.test" --test-threads 2
 group engine "$here/embedded_engine.test" --test-threads 2

@@ -59,8 +59,9 @@ impl Embedded {
                 return Err(missing());
             }
         }
-        if spec.init && rootless::is_inside() {
-            let message = "an init system needs the machine's root".to_owned();
+        if spec.init && rootless::is_inside() && !rootless::has_groups() {
+            let message =
+                "an init system needs control groups: the machine's root, or a group of version 2 that is delegated to this user".to_owned();
             return Err(EngineError::Refused { action, message });
         }
         let unique = ulid::Ulid::generate().to_string().to_lowercase();

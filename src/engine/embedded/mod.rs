@@ -39,7 +39,7 @@
 //! | CVE-2021-43784, a message to the runtime's own start cut short | not applicable: no such message; requests are JSON from the engine |
 //! | CVE-2022-0492, a user namespace to set `release_agent` | tested by escapes: `no_known_way_out_is_open` |
 //! | CVE-2022-24769, CVE-2022-27649, CVE-2022-29162, CVE-2025-27612, inheritable capabilities | tested by engine: `a_container_is_to_its_programs…` |
-//! | CVE-2023-25809, writable control groups of rootless containers | tested by escapes, as an ordinary user too: `mounts_and_processes…`: with cgroup v1 and rootless none are mounted, with v2 read-only |
+//! | CVE-2023-25809, writable control groups of rootless containers | tested by escapes, as an ordinary user too: `mounts_and_processes…`: with cgroup v1 none are mounted, with v2 the container's own, read-only; those of an init system are its own and what is below |
 //! | CVE-2014-8989, CVE-2018-7169, groups given up in a user namespace to get past modes that deny them | not applicable: newgidmap decides whether groups may be given up, and nothing of the host is reached in a container |
 //! | CVE-2021-20199, what comes from outside seems to come from the container itself | not applicable: no port is forwarded |
 //! | CVE-2024-21626, a working directory in an open file of the runtime | tested by escapes: `a_working_directory…` |
@@ -304,8 +304,7 @@ impl Engine for Embedded {
             store: self.folder.to_str().map(str::to_owned),
             limits: !rootless::is_inside() || rootless::has_groups(),
             isolation: true,
-            // With cgroup v2 alone an init system gets its own groups, but systemd has not been seen to run in them.
-            init: !cgroup::is_unified() && !rootless::is_inside(),
+            init: !rootless::is_inside() || rootless::has_groups(),
             // Such containers have this machine's network.
             host: Some(Ipv4Addr::LOCALHOST.into()),
             shortcomings: if rootless::is_inside() { rootless::shortcomings() } else { Vec::new() },

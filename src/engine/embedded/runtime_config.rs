@@ -125,8 +125,8 @@ fn mounts(spec: &ContainerSpec, folder: &Path, machine: Machine) -> Vec<Value> {
         sysfs["options"] = json!(["bind", "rprivate", "nosuid", "noexec", "nodev", "ro"]);
     }
     mounts.push(sysfs);
-    if machine.unified && !machine.rootless {
-        // With version 1 there is nothing to see; systemd mounts its own.
+    if machine.unified && (spec.init || !machine.rootless) {
+        // With version 1 there is nothing to see; systemd mounts its own. The namespace has the container's own group as the root of all.
         let access = if spec.init { "rw" } else { "ro" };
         mounts.push(mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", access]));
     }

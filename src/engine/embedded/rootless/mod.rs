@@ -23,7 +23,7 @@
 //! - A fresh sysfs shows the network of whoever mounts it, so one for a container with the host's network is mounted in an empty
 //!   network namespace.
 //! - There are control groups only where one was delegated to the user (`delegated`). Else on `/sys/fs/cgroup` is a view of version 2 that
-//!   nothing can be written to, and nothing limits memory, processes and processors (`shortcomings`). Either way the processes of a
+//!   nothing can be written to, no init system can run, and nothing limits memory, processes and processors (`shortcomings`). Either way the processes of a
 //!   container are found by what they say of themselves (`processes`): who removes it may have been started in another group than who
 //!   made it. That all of them end is up to the kernel: the first process of a pid namespace takes all others with it
 //!   (pid_namespaces(7)).
@@ -118,12 +118,17 @@ pub(super) fn shortcomings() -> Vec<Shortcoming> {
              the user's session hold",
         )),
     };
-    let init = lack(Capability::Init, "systemd does not run in a container: that takes the machine's root");
+    let init = (!has_groups()).then(|| {
+        lack(
+            Capability::Init,
+            "systemd does not run in a container: that takes the machine's root, or a control group as above",
+        )
+    });
     let devices = lack(
         Capability::Devices,
         "no device node can be made in a container: a package whose scripts make one fails to install",
     );
-    limits.into_iter().chain([init, devices]).collect()
+    limits.into_iter().chain(init).chain([devices]).collect()
 }
 
 #[cfg(test)]
