@@ -27,6 +27,8 @@ fn nothing_that_a_package_or_a_build_says_runs_in_a_page() {
     // All of it is there as text: the names of the package and of a file, the version, lines of logs, evidence.
     let shown = browser.evaluate("document.body.textContent.split('window.owned=1').length - 1");
     assert!(shown.as_u64().unwrap() > 40, "{shown} times");
+    let commit = browser.evaluate("document.querySelector('ol.commits li').textContent");
+    assert!(commit.as_str().unwrap().starts_with(&format!("Mend the agent {EVIL} ")), "{commit}");
     assert_eq!(browser.evaluate("typeof window.owned"), "undefined");
     assert_eq!(browser.evaluate("document.querySelectorAll('script').length"), 1);
     assert_eq!(

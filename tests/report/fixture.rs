@@ -4,10 +4,10 @@ use std::io::Write;
 
 use packhold::archive::{Archive, FileRole, RunFile};
 use packhold::model::{
-    Artifact, ArtifactKind, Check, Condition, DifferenceCause, Digest, EngineRecord, FailReason, ImageRecord,
-    ImageRole, InfraReason, InstalledPackage, LogRef, Origin, Outcome, PackageVersion, Reproducibility,
-    RunId, RunRecord, Scenario, SourceRecord, Stage, StageRecord, StepRecord, TargetRecord, Tier, ToolRecord,
-    Unreproducible,
+    Artifact, ArtifactKind, Change, Changes, Check, Condition, DifferenceCause, Digest, EngineRecord,
+    FailReason, ImageRecord, ImageRole, InfraReason, InstalledPackage, LogRef, Origin, Outcome,
+    PackageVersion, Person, Reproducibility, RunId, RunRecord, Scenario, SourceRecord, Stage, StageRecord,
+    StepRecord, TargetRecord, Tier, ToolRecord, Unreproducible,
 };
 use tempfile::TempDir;
 
@@ -22,6 +22,14 @@ pub fn hostile_log() -> Vec<u8> {
     log.extend(b"\x1b]0;title\x07::error::no command\n##[error]no command\n");
     log.extend(b"make: *** [Makefile:3: agent.o] Error 1\n");
     log
+}
+
+/// A commit whose message and author mean harm.
+fn changes(day: u32) -> Changes {
+    let author = Person { name: format!("Ann {EVIL}"), email: "ann@example.org".into() };
+    let subject = format!("Mend the agent {EVIL}");
+    let change = Change { commit: format!("{day:040x}"), subject, author: author.clone(), time: 0 };
+    Changes { since: Some(format!("v1.0{EVIL}")), changes: vec![change], left_out: 2, author, time: 0 }
 }
 
 /// An archive in a folder of its own.
@@ -135,7 +143,7 @@ fn record(day: u32, passes: bool, log: (Digest, u64), artifact: Artifact) -> Run
             revision: if passes { "HEAD".into() } else { EVIL.into() },
             commit: format!("{day:040x}"),
             epoch: started.as_second(),
-            changes: None,
+            changes: (!passes).then(|| changes(day)),
             tree: Digest::of("tree"),
             size: 10_240,
             version: PackageVersion {

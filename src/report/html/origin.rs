@@ -2,7 +2,7 @@ use maud::{Markup, html};
 
 use super::page::Receipt;
 use super::{Page, command, digest, safe, scrolled, time};
-use crate::model::{ImageRecord, Origin, RunRecord};
+use crate::model::{Changes, ImageRecord, Origin, RunRecord};
 
 /// The images that a run used, with their packages.
 pub(super) fn images(record: &RunRecord) -> Markup {
@@ -77,8 +77,31 @@ pub(super) fn origin(page: &Page<'_>) -> Markup {
                 }
             }
         }
+        @if let Some(changes) = &source.changes { (commits(changes)) }
         @if let Some(archive) = &page.archive { (restore(record, archive, page.receipt)) }
         @else { p { "The run is not in an archive." } }
+    }
+}
+
+/// The commits that the entries of changelogs are made of.
+fn commits(changes: &Changes) -> Markup {
+    let told = changes.changes.len() + changes.left_out;
+    html! {
+        details {
+            summary {
+                (told) @if told == 1 { " commit" } @else { " commits" }
+                @match &changes.since { Some(tag) => { " since " (safe(tag)) } None => { ", the first release" } }
+            }
+            ol.commits {
+                @for change in &changes.changes {
+                    li {
+                        (safe(&change.subject)) " "
+                        span.aside { code { (safe(change.commit.get(..12).unwrap_or(&change.commit))) } " by " (safe(&change.author.name)) }
+                    }
+                }
+            }
+            @if changes.left_out > 0 { p { (changes.left_out) " older ones are not listed." } }
+        }
     }
 }
 
