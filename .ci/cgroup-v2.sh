@@ -23,7 +23,7 @@ kind=${MACHINE-$(machine_kind)}
 
 # What the machine boots and what the tests call.
 packages=systemd-sysv,udev,dbus,dbus-user-session,libpam-systemd,kmod,busybox-static,uidmap
-packages+=,util-linux,gcc,libc6-dev,iproute2,e2fsprogs,git,procps$(machine_kernel "$kind")
+packages+=,ca-certificates,util-linux,gcc,libc6-dev,iproute2,e2fsprogs,git,procps$(machine_kernel "$kind")
 # shellcheck source=/dev/null
 suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
 [ "$(uname -m)" = x86_64 ] || { say "the machine is made for amd64 only" >&2; exit 1; }

@@ -9,6 +9,7 @@ use std::io::{Cursor, Read};
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
@@ -656,14 +657,37 @@ async fn removed_while_running(bench: &Bench<'_>) -> Outcome {
 async fn in_parallel(bench: &Bench<'_>) -> Outcome {
     let (one, two) = tokio::join!(bench.start(), bench.start());
     let (one, two) = (one?, two?);
-    let work = |container, text| async move {
-        bench.text(container, &format!("echo {text} > /tmp/file")).await?;
-        bench.text(container, "sleep 2; cat /tmp/file").await
+    // Each goes on when both are there.
+    let here = AtomicUsize::new(0);
+    let work = async |container, text| {
+        let wait = "n=0; while [ ! -e /tmp/go ] && [ $n -lt 900 ]; do sleep 0.1; n=$((n + 1)); done";
+        let script = shell(&format!("echo {text} > /tmp/file; echo here; {wait}; cat /tmp/file"));
+        let mut said = Vec::new();
+        let mut sink = |bytes: &[u8]| {
+            if said.is_empty() {
+                here.fetch_add(1, Ordering::Relaxed);
+            }
+            said.extend_from_slice(bytes);
+            ControlFlow::Continue(())
+        };
+        bench.engine.exec(container, &script, &mut sink).await?;
+        Ok::<_, Failure>(String::from_utf8_lossy(&said).into_owned())
     };
-    let start = Instant::now();
-    let (one, two) = tokio::join!(work(&one, "one"), work(&two, "two"));
-    ensure_eq((one?, two?), ("one\n".to_owned(), "two\n".to_owned()))?;
-    ensure(start.elapsed() < Duration::from_millis(3900), "one waited for the other")
+    let let_go = async {
+        let both = async {
+            while here.load(Ordering::Relaxed) < 2 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let together = tokio::time::timeout(Duration::from_secs(60), both).await.is_ok();
+        for container in [&one, &two] {
+            bench.text(container, "touch /tmp/go").await?;
+        }
+        Ok::<_, Failure>(together)
+    };
+    let (one, two, together) = tokio::join!(work(&one, "one"), work(&two, "two"), let_go);
+    ensure_eq((one?, two?), ("here\none\n".to_owned(), "here\ntwo\n".to_owned()))?;
+    ensure(together?, "one waited for the other")
 }
 
 async fn cancelled_create(bench: &Bench<'_>) -> Outcome {
