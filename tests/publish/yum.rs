@@ -77,7 +77,7 @@ fn said(xml: &str) -> BTreeSet<Vec<String>> {
 
 fn packages(work: &Path) -> Vec<PathBuf> {
     let more = "Provides: pulse = 2:1.0-3, other\nRequires: /bin/sh, libc.so.6(GLIBC_2.4)(64bit), libc.so.6(GLIBC_2.34)(64bit), a >= 1:2, a < 3\n\
-                Requires(pre): /usr/sbin/useradd\nRequires: other, /usr/bin/hostpulse\nConflicts: old < 1\nObsoletes: older <= 2-1\n\
+                Requires(pre): /usr/sbin/useradd\nRequires: other, pulse, /usr/bin/hostpulse\nConflicts: old < 1\nObsoletes: older <= 2-1\n\
                 Recommends: nice\nSuggests: nicer = 1\nSupplements: (a and b)\nEnhances: c\nEpoch: 3\n";
     vec![rpm(work, "hostpulse", "1.0", "x86_64", more), rpm(work, "pulse-data", "1.0~rc1", "noarch", "")]
 }

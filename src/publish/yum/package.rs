@@ -196,7 +196,7 @@ impl Package {
     fn dependencies(&self, out: &mut String) -> io::Result<()> {
         let broken = |error: rpm::Error| bad(&error.to_string());
         let provides = self.metadata.get_provides().map_err(broken)?;
-        let provided: BTreeSet<&str> = provides.iter().map(|dependency| dependency.name.as_str()).collect();
+        let provided: BTreeSet<_> = provides.iter().map(whole).collect();
         let requires = self.requires(self.metadata.get_requires().map_err(broken)?, &provided);
         let plain =
             |all: Vec<Dependency>| all.into_iter().map(|dependency| (dependency, false)).collect::<Vec<_>>();
@@ -220,9 +220,9 @@ impl Package {
         Ok(())
     }
 
-    /// What it needs that it does not bring itself, each once, with whether it is needed before it is installed. Of the versions of the C library's
+    /// What it needs that it does not provide itself, in the same words and with the same version, each once, with whether it is needed before it is installed. Of the versions of the C library's
     /// symbols only the highest is told (createrepo_c, parsehdr.c).
-    fn requires(&self, all: Vec<Dependency>, provided: &BTreeSet<&str>) -> Vec<(Dependency, bool)> {
+    fn requires(&self, all: Vec<Dependency>, provided: &BTreeSet<Whole<'_>>) -> Vec<(Dependency, bool)> {
         let own: BTreeSet<&str> =
             self.files.iter().map(|(path, _)| path.as_str()).filter(|path| is_primary(path)).collect();
         let before = DependencyFlags::from_bits_retain(64 | 512 | 1024);
@@ -230,7 +230,7 @@ impl Package {
         let mut libc: Option<(Dependency, bool)> = None;
         for needed in all {
             let name = needed.name.as_str();
-            if name.starts_with("rpmlib(") || own.contains(name) || provided.contains(name) {
+            if name.starts_with("rpmlib(") || own.contains(name) || provided.contains(&whole(&needed)) {
                 continue;
             }
             let is_before = needed.flags.intersects(before);
@@ -337,6 +337,13 @@ fn files(metadata: &PackageMetadata) -> io::Result<Vec<(String, &'static str)>> 
 /// Files that are in `primary.xml` (createrepo_c, misc.h, cr_is_primary).
 fn is_primary(path: &str) -> bool {
     path.starts_with("/etc/") || path == "/usr/lib/sendmail" || path.contains("bin/")
+}
+
+/// A dependency's name, relation and version.
+type Whole<'a> = (&'a str, Option<&'static str>, &'a str);
+
+fn whole(dependency: &Dependency) -> Whole<'_> {
+    (&dependency.name, relation(dependency.flags), &dependency.version)
 }
 
 fn relation(flags: DependencyFlags) -> Option<&'static str> {
