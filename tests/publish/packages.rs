@@ -27,7 +27,11 @@ pub fn deb(folder: &Path, name: &str, version: &str, arch: &str, paths: &[&str],
     );
     fs::write(tree.join("DEBIAN/control"), control).unwrap();
     let file = folder.join(format!("{name}_{version}_{arch}.deb"));
-    run(Command::new("dpkg-deb").args(["-Zgzip", "--root-owner-group", "--build"]).arg(&tree).arg(&file));
+    run(Command::new("dpkg-deb")
+        .args(["-Zgzip", "--root-owner-group", "--build"])
+        .args([&tree, &file])
+        // The same package made again, a second later, is the same file.
+        .env("SOURCE_DATE_EPOCH", "1700000000"));
     fs::remove_dir_all(&tree).unwrap();
     file
 }
