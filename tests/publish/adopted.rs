@@ -2,11 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::apt::{apt_finds, options, publication, repository};
 use crate::packages::{deb, rpm, run};
 use crate::yum::dnf_finds;
+
+/// A tree that createrepo_c made below `root`, with two packages that nobody has signed.
+pub fn tree_of_createrepo(work: &Path, root: &Path) -> PathBuf {
+    let tree = root.join("rpm/stable/rocky-9/x86_64");
+    fs::create_dir_all(&tree).unwrap();
+    for name in ["old", "older"] {
+        let package = rpm(work, name, "1", "x86_64", "");
+        fs::copy(&package, tree.join(package.file_name().unwrap())).unwrap();
+    }
+    run(Command::new("createrepo_c").arg("--quiet").arg(&tree));
+    tree
+}
 
 #[tokio::test]
 async fn a_repository_of_reprepro_is_taken_over_with_all_its_packages() {
@@ -77,13 +90,7 @@ async fn a_repository_of_aptly_is_taken_over_with_all_its_packages() {
 #[tokio::test]
 async fn a_repository_of_createrepo_is_taken_over_with_all_its_packages() {
     let (work, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let tree = root.path().join("rpm/stable/rocky-9/x86_64");
-    fs::create_dir_all(&tree).unwrap();
-    for name in ["old", "older"] {
-        let package = rpm(work.path(), name, "1", "x86_64", "");
-        fs::copy(&package, tree.join(package.file_name().unwrap())).unwrap();
-    }
-    run(Command::new("createrepo_c").arg("--quiet").arg(&tree));
+    let tree = tree_of_createrepo(work.path(), root.path());
     let new = rpm(work.path(), "new", "1", "x86_64", "");
     repository(root.path(), options())
         .publish(&publication("run", "stable", "rocky-9", &[new]), None)

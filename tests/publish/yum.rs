@@ -8,6 +8,7 @@ use packhold::publish::{Options, PublishError};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
+use crate::adopted::tree_of_createrepo;
 use crate::apt::{channel, options, publication, repository, wanted};
 use crate::packages::{rpm, run};
 use crate::signer::Key;
@@ -271,13 +272,7 @@ async fn rpms_of_a_key_that_was_replaced_are_accepted_as_long_as_they_are_offere
 #[tokio::test]
 async fn what_nobody_has_signed_in_a_tree_of_createrepo_is_told_and_signed_if_that_is_asked_for() {
     let (work, root, key) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Key::new());
-    let tree = root.path().join("rpm/stable/rocky-9/x86_64");
-    fs::create_dir_all(&tree).unwrap();
-    for name in ["old", "older"] {
-        let package = rpm(work.path(), name, "1", "x86_64", "");
-        fs::copy(&package, tree.join(package.file_name().unwrap())).unwrap();
-    }
-    run(Command::new("createrepo_c").arg("--quiet").arg(&tree));
+    let tree = tree_of_createrepo(work.path(), root.path());
     let url = Some(format!("file://{}", root.path().display()));
     let ours = |adopt, sign_adopted| {
         repository(
