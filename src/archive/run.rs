@@ -275,8 +275,8 @@ pub(super) fn check(layout: &Layout, record: &RunRecord, files: &[RunFile]) -> R
 pub(super) fn named_files(record: &RunRecord) -> impl Iterator<Item = (&Digest, &str)> {
     let artifacts = record.targets.iter().flat_map(|target| &target.artifacts);
     let artifacts = artifacts.map(|artifact| (&artifact.digest, artifact.name.as_str()));
-    let stages = record.shared.iter().chain(record.targets.iter().flat_map(|target| &target.stages));
-    let logs = stages.filter_map(|stage| stage.log.as_ref()).map(|log| (&log.digest, log.name.as_str()));
+    let logs =
+        record.stages().filter_map(|stage| stage.log.as_ref()).map(|log| (&log.digest, log.name.as_str()));
     artifacts.chain(logs)
 }
 

@@ -31,8 +31,7 @@ pub(super) async fn execute(
     let result = crate::run::execute(request, send, cancel).await;
     let _ = shown.await;
     let record = result?;
-    let stages = record.shared.iter().chain(record.targets.iter().flat_map(|target| &target.stages));
-    let tails = tails(stages, &logs.join(record.id.as_str()));
+    let tails = tails(record.stages(), &logs.join(record.id.as_str()));
     if common.format != OutputFormat::Json {
         println!("\n{}", report::summary(&record, &tails).trim_end());
         if !matches!(record.outcome, Outcome::Infra { .. }) {

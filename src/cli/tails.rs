@@ -4,10 +4,13 @@ use std::path::Path;
 use crate::archive::Archive;
 use crate::model::{LogRef, RunRecord, StageRecord};
 use crate::report;
-use crate::support::terminal_text::neutralise;
+use crate::support::terminal_text::{clip, neutralise};
 
 /// Lines of a failed stage's log that are shown.
 const TAIL_LINES: usize = 15;
+
+/// Characters of a line that fits a screen.
+const LINE_LENGTH: usize = 200;
 
 /// Bytes of a log's end in which they are looked for.
 const TAIL_BYTES: usize = 16 << 10;
@@ -20,8 +23,8 @@ pub(super) fn tails<'a>(stages: impl Iterator<Item = &'a StageRecord>, folder: &
 
 /// The same of a run whose logs are in the archive.
 pub(super) fn archived_tails(archive: &Archive, record: &RunRecord) -> report::Tails {
-    let stages = record.shared.iter().chain(record.targets.iter().flat_map(|target| &target.stages));
-    let failed = stages.filter(|stage| !stage.outcome.passed()).filter_map(|stage| stage.log.as_ref());
+    let failed =
+        record.stages().filter(|stage| !stage.outcome.passed()).filter_map(|stage| stage.log.as_ref());
     let tail = |log: &LogRef| {
         let mut end = End::default();
         let read = archive.open_blob(&log.digest).map(|mut reader| std::io::copy(&mut reader, &mut end));
@@ -63,13 +66,6 @@ fn last_lines(path: &Path) -> Vec<String> {
 
 fn lines(bytes: &[u8]) -> Vec<String> {
     let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
-    lines.iter().skip(lines.len().saturating_sub(TAIL_LINES)).map(|line| clip(&neutralise(line))).collect()
-}
-
-/// A line that fits a screen.
-fn clip(line: &str) -> String {
-    match line.char_indices().nth(200) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line.to_owned(),
-    }
+    let last = lines.iter().skip(lines.len().saturating_sub(TAIL_LINES));
+    last.map(|line| clip(&neutralise(line), LINE_LENGTH)).collect()
 }

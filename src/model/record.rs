@@ -105,6 +105,13 @@ pub struct EngineRecord {
     pub cores: Option<u32>,
 }
 
+impl RunRecord {
+    /// All stages: the shared ones, and then those of each target.
+    pub fn stages(&self) -> impl Iterator<Item = &StageRecord> {
+        self.shared.iter().chain(self.targets.iter().flat_map(|target| &target.stages))
+    }
+}
+
 /// What happened to one target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetRecord {

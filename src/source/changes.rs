@@ -6,7 +6,7 @@ use super::Result;
 use super::repository::{Commit, Repository};
 use super::version::describe;
 use crate::model::{Change, Changes, Person};
-use crate::support::terminal_text::one_line;
+use crate::support::terminal_text::{clip, one_line};
 
 /// No entry tells of more commits.
 const MOST_CHANGES: usize = 200;
@@ -66,11 +66,9 @@ fn changes_folder(commit: &git2::Commit<'_>, folder: &str) -> Result<bool, git2:
 fn subject(message: &[u8]) -> String {
     let mut lines = message.split(|byte| *byte == b'\n');
     let line = lines.find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
-    let text = one_line(line);
-    match text.char_indices().nth(MOST_SUBJECT) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None if text.is_empty() => "(no subject)".to_owned(),
-        None => text,
+    match clip(&one_line(line), MOST_SUBJECT) {
+        text if text.is_empty() => "(no subject)".to_owned(),
+        text => text,
     }
 }
 

@@ -58,8 +58,8 @@ pub async fn archive(
             });
         };
         // The source, the logs and what compresses of the artifacts lie together.
-        let stages = record.shared.iter().chain(record.targets.iter().flat_map(|target| &target.stages));
-        let names: Vec<&str> = stages.filter_map(|stage| Some(stage.log.as_ref()?.name.as_str())).collect();
+        let names: Vec<&str> =
+            record.stages().filter_map(|stage| Some(stage.log.as_ref()?.name.as_str())).collect();
         let new =
             record.targets.iter().filter_map(|t| Some((contents.artifacts.get(&t.target)?, &t.artifacts)));
         let artifacts = new.flat_map(|(folder, artifacts)| {

@@ -10,7 +10,7 @@ use regex::bytes::Regex;
 use serde::Deserialize;
 
 use crate::model::FailReason;
-use crate::support::terminal_text::one_line;
+use crate::support::terminal_text::{clip, one_line};
 
 static FAILURES: LazyLock<Vec<Failure>> = LazyLock::new(|| {
     let file: File = toml::from_str(include_str!("known.toml")).expect("the table is a constant");
@@ -90,9 +90,10 @@ impl Failure {
                 }
             }
         }
-        let first = cut(items.first()?);
+        let first = clip(items.first()?, LONGEST_ITEM);
         let entry = &self.entry;
-        let mut what = items.iter().take(entry.most).map(|item| cut(item)).collect::<Vec<_>>().join(", ");
+        let mut what =
+            items.iter().take(entry.most).map(|item| clip(item, LONGEST_ITEM)).collect::<Vec<_>>().join(", ");
         if items.len() > entry.most && entry.most > 1 {
             what = format!("{what} and {} more", items.len() - entry.most);
         }
@@ -103,13 +104,6 @@ impl Failure {
             // A command in a hint is for one of them.
             hint: entry.hint.replace("{what}", &first),
         })
-    }
-}
-
-fn cut(item: &str) -> String {
-    match item.char_indices().nth(LONGEST_ITEM) {
-        Some((end, _)) => format!("{}…", &item[..end]),
-        None => item.to_owned(),
     }
 }
 
