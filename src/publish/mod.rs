@@ -43,6 +43,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use error::{PublishError, Result};
 pub use name::Channel;
 pub use options::Options;
+pub use page::keys_of_tree;
 pub use place::{Folder, Found, Listed, Place, Stamp};
 pub use repository::{Addition, Offer, Publication, Published, Repository, Wanted};
 

@@ -22,7 +22,7 @@ pub(super) struct Offers {
 }
 
 /// The keys that a `.repo` file names: those that sign, and those that have signed packages.
-pub(super) fn keys_of_tree(keys: &[Certificate], signers: &BTreeSet<String>) -> Vec<String> {
+pub fn keys_of_tree(keys: &[Certificate], signers: &BTreeSet<String>) -> Vec<String> {
     let mut all: Vec<String> = keys.iter().map(|key| key.fingerprint.clone()).collect();
     let others = signers.iter().filter(|signer| !all.contains(signer)).cloned().collect::<Vec<_>>();
     all.extend(others);

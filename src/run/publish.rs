@@ -10,7 +10,7 @@ use crate::model::{
     Architecture, Artifact, ArtifactKind, Format, Outcome, PackageIdentity, RunId, TargetName, TargetRecord,
 };
 use crate::publish::{
-    Addition, Channel, Folder, Options, Publication, Published, Repository, Wanted, client,
+    Addition, Channel, Folder, Options, Publication, Published, Repository, Wanted, client, keys_of_tree,
 };
 use crate::sign::{self, Certificate, KeySource, Keys, Options as SignOptions, Passphrase, Signer};
 use crate::stage::KEY_FILE;
@@ -196,11 +196,7 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
     let offered = repository.offers(&request.channel).await?;
     let certificates = signer_of().map(|signer| signer.certificates()).transpose()?.unwrap_or_default();
     let keys: String = certificates.iter().map(|certificate| certificate.armored.as_str()).collect();
-    let mut fingerprints: Vec<String> =
-        certificates.into_iter().map(|certificate| certificate.fingerprint).collect();
-    let earlier: Vec<&String> =
-        published.signers.iter().filter(|signer| !fingerprints.contains(signer)).collect();
-    fingerprints.extend(earlier.into_iter().cloned().collect::<Vec<_>>());
+    let fingerprints = keys_of_tree(&certificates, &published.signers);
     let repositories = distros.iter().map(|(target, distro)| {
         let own: Vec<&Package> = packages.iter().filter(|package| package.target == *target).collect();
         let version = |package: &&Package| (package.identity.name.clone(), package.identity.version.clone());
