@@ -1,6 +1,7 @@
 use std::fmt::Write;
 
 use crate::model::{Format, InstalledPackage};
+use crate::support::percent::segment;
 
 /// The package URL of an installed package (purl specification, types `deb` and `rpm`). The builder `debian-12` makes the
 /// namespace `debian` and the distro `debian-12`.
@@ -10,34 +11,18 @@ pub(super) fn of(format: Format, builder: &str, name: &str, version: &str, arch:
         Format::Deb => "deb",
         Format::Rpm => "rpm",
     };
-    let mut purl = format!("pkg:{kind}/{}/{}@{}", escaped(vendor), escaped(name), escaped(version));
-    let distro = format!("distro={}", escaped(builder));
+    let mut purl = format!("pkg:{kind}/{}/{}@{}", segment(vendor), segment(name), segment(version));
+    let distro = format!("distro={}", segment(builder));
     // Qualifiers are sorted by their names.
     let _ = match arch.is_empty() {
         true => write!(purl, "?{distro}"),
-        false => write!(purl, "?arch={}&{distro}", escaped(arch)),
+        false => write!(purl, "?arch={}&{distro}", segment(arch)),
     };
     purl
 }
 
 pub(super) fn of_installed(format: Format, builder: &str, package: &InstalledPackage) -> String {
     of(format, builder, &package.name, &package.version, &package.arch)
-}
-
-/// Percent-encodes what is not unreserved (RFC 3986, section 2.3).
-fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                escaped.push(char::from(byte))
-            }
-            byte => {
-                let _ = write!(escaped, "%{byte:02X}");
-            }
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

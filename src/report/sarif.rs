@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::finding::{Finding, Severity, findings};
 use crate::model::{InfraReason, Outcome, RunRecord};
+use crate::support::percent::{encoded, segment};
 
 /// A run's findings. `pipeline` is the pipeline file's path in the repository: a package's files are in no repository, and
 /// the pipeline is where what is found can be mended or accepted. Names in packages are logical locations (3.33).
@@ -35,7 +36,7 @@ pub fn sarif(record: &RunRecord, pipeline: &str) -> String {
                 "name": record.tool.name, "version": record.tool.version,
                 "rules": rules.into_values().collect::<Vec<_>>(),
             }},
-            "automationDetails": { "id": format!("packhold/{}/{}", escape_segment(&record.package), record.id) },
+            "automationDetails": { "id": format!("packhold/{}/{}", segment(&record.package), record.id) },
             "invocations": [{
                 "executionSuccessful": infra.is_empty() && !interrupted,
                 "startTimeUtc": utc(record.started), "endTimeUtc": utc(finished),
@@ -123,27 +124,12 @@ fn text(finding: &Finding<'_>) -> String {
 
 /// A path as a URI reference (RFC 3986, 2.1): what may not stand in one is a percent sign and two digits.
 fn uri(path: &str) -> String {
-    escape(path, b"-._~:/@!$&'()*+,;=")
+    encoded(path, b"-._~:/@!$&'()*+,;=")
 }
 
 /// An address, in which that has been done.
 fn address(address: &str) -> String {
-    escape(address, b"-._~:/@!$&'()*+,;=%?[]")
-}
-
-/// A text as one segment of a path.
-fn escape_segment(text: &str) -> String {
-    escape(text, b"-._~")
-}
-
-fn escape(text: &str, fine: &[u8]) -> String {
-    text.bytes().fold(String::new(), |mut uri, byte| {
-        match byte.is_ascii_alphanumeric() || fine.contains(&byte) {
-            true => uri.push(char::from(byte)),
-            false => uri += &format!("%{byte:02X}"),
-        }
-        uri
-    })
+    encoded(address, b"-._~:/@!$&'()*+,;=%?[]")
 }
 
 #[cfg(test)]
@@ -155,6 +141,6 @@ mod tests {
         assert_eq!(uri("packaging/my agent#1.toml"), "packaging/my%20agent%231.toml");
         assert_eq!(uri("100%.toml"), "100%25.toml");
         assert_eq!(address("https://example.org/a%20b.git"), "https://example.org/a%20b.git");
-        assert_eq!(escape_segment("a/b ü"), "a%2Fb%20%C3%BC");
+        assert_eq!(segment("a/b ü"), "a%2Fb%20%C3%BC");
     }
 }

@@ -1,5 +1,6 @@
 //! What a run made otherwise than the run before.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::RunError;
@@ -7,16 +8,21 @@ use super::pages::{is_package, read_package};
 use crate::archive::{Archive, Run, RunFilter};
 use crate::compare::{Comparison, Contents, compare, contents};
 use crate::config::package_changes;
-use crate::model::{Artifact, ArtifactKind, ImageRecord, RunRecord, TargetRecord};
+use crate::model::{Artifact, ArtifactKind, Digest, ImageRecord, RunRecord, TargetRecord};
 use crate::report::html::{Changes, FileChange, ImagePackages, RelationChange, TargetChanges};
 
 /// How many earlier runs are looked at to find one that made something.
 const LOOKED_AT: usize = 50;
 
-/// What is different from the last run before that built a target of this run. `beside` is the folder in which its page may be.
+/// What is in packages, by their digests.
+pub(super) type Inside = BTreeMap<Digest, Result<Contents, String>>;
+
+/// What is different from the last run before that built a target of this run, in whose packages is what `inside` says. `beside` is the
+/// folder in which the other's page may be.
 pub(super) fn since(
     archive: &Archive,
     run: &Run,
+    inside: &Inside,
     beside: Option<&Path>,
 ) -> Result<Option<Changes>, RunError> {
     let record = &run.record;
@@ -44,7 +50,7 @@ pub(super) fn since(
         }
         let targets = pairs.iter().map(|(then, now)| TargetChanges {
             target: now.target.clone(),
-            files: files(archive, then, now),
+            files: files(archive, inside, then, now),
             images: images((&before.record, then), (record, now)),
         });
         let page = format!("{}.html", before.record.id);
@@ -76,7 +82,7 @@ fn package_of(artifact: &Artifact) -> String {
     artifact.package.as_ref().map_or_else(|| by_name().to_owned(), |package| package.name.clone())
 }
 
-fn files(archive: &Archive, then: &TargetRecord, now: &TargetRecord) -> Vec<FileChange> {
+fn files(archive: &Archive, inside: &Inside, then: &TargetRecord, now: &TargetRecord) -> Vec<FileChange> {
     let (then, now) = (packages(then), packages(now));
     let mut names: Vec<&String> = now.iter().chain(&then).map(|(name, _)| name).collect();
     names.sort();
@@ -87,7 +93,7 @@ fn files(archive: &Archive, then: &TargetRecord, now: &TargetRecord) -> Vec<File
     let changes = names.into_iter().map(|name| {
         let (old, new) = (find(&then, name), find(&now, name));
         let (comparison, relations) = match (&old, &new) {
-            (Some(old), Some(new)) => compared(archive, old, new),
+            (Some(old), Some(new)) => compared(archive, inside, old, new),
             _ => (None, Vec::new()),
         };
         FileChange {
@@ -101,7 +107,12 @@ fn files(archive: &Archive, then: &TargetRecord, now: &TargetRecord) -> Vec<File
     changes.collect()
 }
 
-fn compared(archive: &Archive, old: &Artifact, new: &Artifact) -> (Option<Comparison>, Vec<RelationChange>) {
+fn compared(
+    archive: &Archive,
+    inside: &Inside,
+    old: &Artifact,
+    new: &Artifact,
+) -> (Option<Comparison>, Vec<RelationChange>) {
     if old.digest == new.digest {
         return (Some(Comparison::Identical), Vec::new());
     }
@@ -109,9 +120,8 @@ fn compared(archive: &Archive, old: &Artifact, new: &Artifact) -> (Option<Compar
         return (None, Vec::new());
     };
     let comparison = compare(&new.name, &before, &after);
-    let inside = (contents(&old.name, &before), contents(&new.name, &after));
-    let relations = match inside {
-        (Ok(before), Ok(after)) => relations(&before, &after),
+    let relations = match (contents(&old.name, &before), inside.get(&new.digest)) {
+        (Ok(before), Some(Ok(after))) => relations(&before, after),
         _ => Vec::new(),
     };
     (Some(comparison), relations)

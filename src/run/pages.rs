@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::Path;
 
-use super::{RunError, changes::since};
+use super::RunError;
+use super::changes::since;
+use super::new_file::{persist, temporary, write_text};
 use crate::archive::{Archive, FileRole, Run, RunFilter, RunSummary};
 use crate::compare::{self, Contents};
-use crate::model::{Artifact, ArtifactKind, Digest, RunRecord, StageRecord};
+use crate::model::{Artifact, ArtifactKind, Digest, RunRecord, Stage, StageRecord};
 use crate::provenance::{RECEIPT, SIGNATURES};
 use crate::report::html::{self, Listed, Page, Point, Receipt, Site, Trend};
 use crate::report::log::Excerpt;
-use crate::support::fs::{FsError, PathContext};
+use crate::support::fs::PathContext;
+use crate::support::percent::segment;
 
 /// The largest package that is looked into for a page, bytes.
 pub(super) const LARGEST_PACKAGE: u64 = 256 << 20;
@@ -85,18 +87,19 @@ pub fn write_site(archive: &Archive, folder: &Path, limit: usize) -> Result<Writ
 
 fn write_page_of(archive: &Archive, run: &Run, file: &Path, index: Option<&str>) -> Result<(), RunError> {
     let record = &run.record;
+    let contents = contents(archive, record);
     let mut page = Page {
         record,
         archive: Some(path_of(archive)),
         receipt: receipt(run),
         logs: BTreeMap::new(),
         log_files: BTreeMap::new(),
-        contents: contents(archive, record),
-        changes: since(archive, run, index.and(file.parent()))?,
+        changes: since(archive, run, &contents, index.and(file.parent()))?,
+        contents,
         index,
     };
     let folder = file.with_extension("logs");
-    for stage in record.shared.iter().chain(record.targets.iter().flat_map(|target| &target.stages)) {
+    for stage in record.stages() {
         if let Some((name, excerpt)) = excerpt(archive, run, stage) {
             if !excerpt.whole {
                 let address = keep_log(archive, run, &name, &folder)?;
@@ -131,18 +134,7 @@ fn keep_log(archive: &Archive, run: &Run, name: &str, folder: &Path) -> Result<S
     archive.copy_blob(&file.digest, &mut out)?;
     persist(out, &path)?;
     let folder = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(format!("{}/{plain}.txt", address(&folder)))
-}
-
-/// A file's name as a part of an address (RFC 3986, 2.1).
-fn address(name: &str) -> String {
-    name.bytes().fold(String::new(), |mut address, byte| {
-        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            true => address.push(char::from(byte)),
-            false => address += &format!("%{byte:02X}"),
-        }
-        address
-    })
+    Ok(format!("{}/{plain}.txt", segment(&folder)))
 }
 
 /// The archive's folder, as it is called from everywhere.
@@ -217,13 +209,11 @@ fn plot(record: &RunRecord, trends: &mut BTreeMap<(String, String), Trend>) {
         let packages = target.artifacts.iter().filter(|artifact| artifact.kind == ArtifactKind::Package);
         let size = packages.map(|artifact| artifact.size).sum();
         let duration = target.stages.iter().map(|stage| stage.duration_ms).sum();
-        let is_new = target
-            .stages
-            .iter()
-            .all(|stage| stage.reused.is_none() || stage.stage == crate::model::Stage::Deps);
-        let values = [(&mut trend.durations, duration, is_new), (&mut trend.sizes, size, true)];
-        for (points, value, _) in values.into_iter().filter(|(_, _, counts)| *counts) {
-            points.push(Point { label: label.clone(), value });
+        let point = |value| Point { label: label.clone(), value };
+        trend.sizes.push(point(size));
+        // What was not built again tells nothing of how long that takes.
+        if target.stages.iter().all(|stage| stage.reused.is_none() || stage.stage == Stage::Deps) {
+            trend.durations.push(point(duration));
         }
     }
 }
@@ -234,32 +224,4 @@ fn is_current(page: &Path) -> bool {
     let read = fs::File::open(page).and_then(|file| file.take(4096).read_to_end(&mut start));
     let mark = format!("<meta name=\"generator\" content=\"{}\">", html::GENERATOR);
     read.is_ok() && String::from_utf8_lossy(&start).contains(&mark)
-}
-
-/// Puts a text in the place of a file, at once. What is no file but a link or a device, such as `/dev/stdout`, is written to as it is.
-pub fn write_text(path: &Path, text: &str) -> Result<(), RunError> {
-    if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {
-        return Ok(fs::write(path, text).at("write", path)?);
-    }
-    let mut file = temporary(path)?;
-    file.write_all(text.as_bytes()).at("write", path)?;
-    Ok(persist(file, path)?)
-}
-
-/// A file that becomes `path` later. A web server has to be able to read it.
-fn temporary(path: &Path) -> Result<tempfile::NamedTempFile, FsError> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    tempfile::Builder::new()
-        .prefix(".packhold-")
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(&folder)
-        .at("write to", folder)
-}
-
-fn persist(file: tempfile::NamedTempFile, path: &Path) -> Result<(), FsError> {
-    file.persist(path).map_err(|error| error.error).at("write", path)?;
-    Ok(())
 }

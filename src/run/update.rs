@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use super::images::{Resolved, resolve};
+use super::new_file::{persist, temporary};
 use super::prepared::SharedPrepare;
 use super::{Request, RunError, clean_up_after, open_shop, platform, source};
 use crate::config::{ImageChange, Lock, LockFile, LockedBuilder, LockedDeps, LockedImage};
@@ -132,18 +133,10 @@ fn image(record: &ImageRecord, below: Option<&ImageRecord>) -> LockedImage {
 
 fn write(request: &Request, text: &str) -> Result<(), RunError> {
     let path = request.file.lock_path();
-    let folder = path.parent().unwrap_or(&path);
-    // With the mode that any new file has: it is to be committed.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    let mut file = tempfile::Builder::new()
-        .prefix(".packhold-lock-")
-        .permissions(mode)
-        .tempfile_in(folder)
-        .at("create a file in", folder)?;
+    let mut file = temporary(&path)?;
     file.write_all(text.as_bytes()).at("write", &path)?;
     file.as_file().sync_all().at("write", &path)?;
-    file.persist(&path).map_err(|error| error.error).at("write", &path)?;
-    Ok(())
+    Ok(persist(file, &path)?)
 }
 
 /// The targets that an update of `wanted` makes anew: all that share a builder with them, or with the shared prepare stage, since
