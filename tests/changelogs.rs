@@ -114,17 +114,19 @@ fn rpm_reads_one_entry_whatever_the_messages_say_and_expands_nothing() {
 }
 
 /// Lets the builders' script put an entry into `agent.spec`, as a build does, and gives what it said.
-fn inserted(folder: &Path, entry: &str, epoch: i64) -> String {
-    let mut command = Command::new("rpmspec");
-    command.args(["-q", "--srpm", "--qf", "[%{CHANGELOGTIME} %{CHANGELOGNAME}\n]", "agent.spec"]);
-    let known = run(folder, &mut command);
-    assert!(known.status.success(), "{known:?}");
-    fs::write(folder.join("known"), known.stdout).unwrap();
+fn inserted(folder: &Path, entry: &str, time: i64) -> String {
+    let query = |format: &str| {
+        let output = run(folder, Command::new("rpmspec").args(["-q", "--srpm", "--qf", format, "agent.spec"]));
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    };
+    fs::write(folder.join("known"), query("[%{CHANGELOGTIME} %{CHANGELOGNAME}\n]")).unwrap();
+    let epoch = String::from_utf8(query("%{EPOCH}")).unwrap();
     fs::write(folder.join("entry"), entry).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("builders/rpm/changelog.sh");
     let mut command = Command::new("sh");
-    command.arg("-eu").arg(script).args(["agent.spec", "entry", "known"]);
-    let output = run(folder, command.env("SOURCE_DATE_EPOCH", epoch.to_string()));
+    command.arg("-eu").arg(script).args(["agent.spec", "entry", "known", &epoch]);
+    let output = run(folder, command.env("SOURCE_DATE_EPOCH", time.to_string()));
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -160,6 +162,11 @@ fn an_entry_of_a_spec_goes_before_the_others_and_what_people_wrote_stays() {
     let (said, kept) = after(&later);
     assert_eq!((said.contains("a later day"), kept), (true, later), "{said}");
     assert_eq!(after(&of("Sat Mar 01 2025", " - 1.0-1")).0, "", "of the same day");
+    let epoch = head.replace("License", "Epoch: 2\nLicense");
+    fs::write(folder.path().join("agent.spec"), format!("{epoch}%changelog\n{old}")).unwrap();
+    assert_eq!(inserted(folder.path(), &entry, changes.time), "");
+    let spec = fs::read_to_string(folder.path().join("agent.spec")).unwrap();
+    assert_eq!(spec, format!("{epoch}{}", new.replacen(" - 1.1-1\n", " - 2:1.1-1\n", 1)), "versions of a package with an epoch have it");
     let macros = "%changelog\n\n%{?autochangelog}\n";
     let (said, kept) = after(macros);
     assert_eq!((said.contains("a macro"), kept.as_str()), (true, macros), "{said}");

@@ -94,7 +94,7 @@ esac
 # %changelog, unlike debian/changelog, has no version that rpm reads: without an entry for it, it stays as it is.
 if [ -n "${PACKHOLD_CHANGELOG-}" ]; then
 	query '[%{CHANGELOGTIME} %{CHANGELOGNAME}\n]' >"$top/changelog"
-	sh -eu /packhold/changelog.sh "$spec" "$PACKHOLD_CHANGELOG" "$top/changelog"
+	sh -eu /packhold/changelog.sh "$spec" "$PACKHOLD_CHANGELOG" "$top/changelog" "$(query '%{EPOCH}')"
 	rm -f "$top/changelog"
 fi
 

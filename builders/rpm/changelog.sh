@@ -1,13 +1,14 @@
 #!/bin/sh -eu
-# changelog.sh SPEC ENTRY KNOWN
+# changelog.sh SPEC ENTRY KNOWN EPOCH
 #
 # Puts the text in the file ENTRY before the other entries of the %changelog of SPEC. KNOWN is a file with a line `TIME NAME` for each entry that
-# it has (CHANGELOGTIME, CHANGELOGNAME). What people wrote stays: an entry of that version, a changelog that a macro makes, and one whose newest
+# it has (CHANGELOGTIME, CHANGELOGNAME), EPOCH what rpm says of the spec's %{EPOCH}: a number, before the entry's version then, or `(none)`. What people wrote stays: an entry of that version, a changelog that a macro makes, and one whose newest
 # entry is of a later day than SOURCE_DATE_EPOCH, since rpm takes entries in descending order alone.
 
 spec=$1
 entry=$2
 known=$3
+epoch=$4
 
 stays() {
 	echo "packhold: %changelog stays as it is: $*"
@@ -44,8 +45,17 @@ if awk '
 	stays "a macro makes it"
 fi
 
-awk -v entry="$entry" '
-	function tell(line) { while ((getline line <entry) > 0) print line }
+case $epoch in
+'' | *[!0-9]*) written=$version ;;
+*) written=$epoch:$version ;;
+esac
+awk -v entry="$entry" -v written="$written" '
+	function tell(line, n) {
+		while ((getline line <entry) > 0) {
+			if (!n++) sub(/[^ ]*$/, written, line)
+			print line
+		}
+	}
 	told && !past && !NF { next }
 	{ past = told; print }
 	!told && /^%changelog[ \t]*$/ { tell(); told = 1 }
