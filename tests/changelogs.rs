@@ -116,7 +116,8 @@ fn rpm_reads_one_entry_whatever_the_messages_say_and_expands_nothing() {
 /// Lets the builders' script put an entry into `agent.spec`, as a build does, and gives what it said.
 fn inserted(folder: &Path, entry: &str, time: i64) -> String {
     let query = |format: &str| {
-        let output = run(folder, Command::new("rpmspec").args(["-q", "--srpm", "--qf", format, "agent.spec"]));
+        let output =
+            run(folder, Command::new("rpmspec").args(["-q", "--srpm", "--qf", format, "agent.spec"]));
         assert!(output.status.success(), "{output:?}");
         output.stdout
     };
@@ -166,7 +167,11 @@ fn an_entry_of_a_spec_goes_before_the_others_and_what_people_wrote_stays() {
     fs::write(folder.path().join("agent.spec"), format!("{epoch}%changelog\n{old}")).unwrap();
     assert_eq!(inserted(folder.path(), &entry, changes.time), "");
     let spec = fs::read_to_string(folder.path().join("agent.spec")).unwrap();
-    assert_eq!(spec, format!("{epoch}{}", new.replacen(" - 1.1-1\n", " - 2:1.1-1\n", 1)), "versions of a package with an epoch have it");
+    assert_eq!(
+        spec,
+        format!("{epoch}{}", new.replacen(" - 1.1-1\n", " - 2:1.1-1\n", 1)),
+        "versions of a package with an epoch have it"
+    );
     let macros = "%changelog\n\n%{?autochangelog}\n";
     let (said, kept) = after(macros);
     assert_eq!((said.contains("a macro"), kept.as_str()), (true, macros), "{said}");

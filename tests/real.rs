@@ -28,5 +28,7 @@ mod reproduce;
 mod rootless_engine;
 #[path = "real/spec_macros.rs"]
 mod spec_macros;
+#[path = "real/told.rs"]
+mod told;
 #[path = "real/whole.rs"]
 mod whole;
