@@ -80,6 +80,23 @@ pub(super) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Print a JSON schema: of the files that people write, for editors, or of the run record, for programs that read it
+    Schema {
+        /// What it is of
+        #[arg(value_enum, default_value_t)]
+        of: SchemaOf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemaOf {
+    /// A pipeline file, packhold.toml
+    #[default]
+    Pipeline,
+    /// A builder's builder.toml
+    Builder,
+    /// The record of a run: the last line of `run --format json`
+    RunRecord,
 }
 
 #[derive(Debug, Subcommand)]

@@ -66,7 +66,8 @@ fn engine_of(command: &Command) -> Option<EngineChoice> {
         | Command::Log(_)
         | Command::Report(_)
         | Command::Unshare { .. }
-        | Command::Completions { .. } => {
+        | Command::Completions { .. }
+        | Command::Schema { .. } => {
             return None;
         }
     };

@@ -26,6 +26,7 @@ mod report;
 mod reports;
 mod restore;
 mod run;
+mod schema;
 mod signing_args;
 mod tails;
 mod transfer;
@@ -97,6 +98,10 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
         Command::Unshare { command } => Err(inside::unshare(&command)),
         Command::Completions { shell } => {
             completions::completions(shell);
+            Ok(0)
+        }
+        Command::Schema { of } => {
+            schema::schema(of);
             Ok(0)
         }
     }

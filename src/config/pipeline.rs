@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -9,6 +10,7 @@ use super::changelog_section::{ChangelogSection, RawChangelog};
 use super::checker::{Checker, INNER_PATH, is_inner_path};
 use super::limits::RawLimits;
 use super::publish_section::{PublishSection, RawPublish};
+use super::schema;
 use super::strict::{Document, nearest};
 use super::verify_section::RawVerify;
 use super::{Builders, ConfigError, StageLimits, VerifySection};
@@ -120,14 +122,15 @@ pub struct Pipeline {
 }
 
 /// Where the source comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct SourceSection {
-    /// A path or an address of a git repository; `None` is the repository that holds the pipeline file.
+    /// A path or an address of a git repository; without it, the repository that holds the pipeline file.
     pub git: Option<String>,
     /// The folder of the repository that is the source tree.
+    #[schemars(schema_with = "schema::inner_path")]
     pub subdir: Option<String>,
-    /// Whether submodules are exported.
+    /// Whether submodules are exported; they are unless this says no.
     #[serde(default = "yes")]
     pub submodules: bool,
 }
@@ -180,16 +183,22 @@ pub struct TargetSection {
     pub limits: StageLimits,
 }
 
-#[derive(Deserialize)]
+/// A pipeline of Packhold: one source, the targets to build it for, and how to verify, archive and publish them.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawPipeline {
+#[schemars(extend("required" = ["package", "target"]))]
+pub(super) struct RawPipeline {
     package: RawPackage,
     source: Option<SourceSection>,
     version: Option<RawVersion>,
+    #[schemars(with = "Option<RawChangelog>")]
     changelog: Option<Spanned<RawChangelog>>,
     prepare: Option<RawPrepare>,
+    /// What is built: one builder × one package format each.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<TargetName, RawTarget>", extend("minProperties" = 1))]
     target: BTreeMap<Spanned<String>, RawTarget>,
+    #[schemars(with = "Option<RawLimits>")]
     limits: Option<Spanned<RawLimits>>,
     #[serde(default)]
     verify: RawVerify,
@@ -199,48 +208,81 @@ struct RawPipeline {
     publish: RawPublish,
 }
 
-#[derive(Deserialize)]
+/// What is packaged.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawPackage {
+    /// The package's name.
+    #[schemars(with = "String", regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9+._-]+$"))]
     name: Spanned<String>,
 }
 
-#[derive(Deserialize)]
+/// How a commit gets its version.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawVersion {
+    /// `tags`, as without it, or the path of a debian/changelog or a spec file in the source tree.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::inner_path")]
     from: Option<Spanned<String>>,
+    /// What stands before the digits of a tag that is a version: `v` unless this says otherwise.
     tag_prefix: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// What is built once, and handed to all targets.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawPrepare {
+    /// The builder that it runs in.
+    #[schemars(schema_with = "schema::builder")]
     builder: Spanned<String>,
+    /// Distro packages that it needs, in the builder's own names.
     #[serde(default)]
+    #[schemars(schema_with = "schema::dependencies")]
     deps: Vec<Spanned<String>>,
+    /// Shell text, run in the source tree by an ordinary user without a network.
     script: String,
+    /// Paths in the source tree that the targets get under `$PACKHOLD_PREPARED`.
+    #[schemars(schema_with = "schema::inner_paths")]
     outputs: Vec<Spanned<String>>,
+    /// Variables for the script.
     #[serde(default)]
+    #[schemars(schema_with = "schema::env")]
     env: BTreeMap<Spanned<String>, String>,
+    #[schemars(with = "Option<RawLimits>")]
     limits: Option<Spanned<RawLimits>>,
 }
 
-#[derive(Deserialize)]
+/// One builder × one package format.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawTarget {
+    /// The path of the debian folder (`debian` unless this says otherwise), or of the spec file, in the source tree.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::inner_path")]
     packaging: Option<Spanned<String>>,
+    /// Distro packages that it needs beyond what the packaging declares, in the builder's own names.
     #[serde(default)]
+    #[schemars(schema_with = "schema::dependencies")]
     deps: Vec<Spanned<String>>,
+    /// Shell text, run in the source tree before the package tool by an ordinary user without a network.
     prepare: Option<String>,
+    /// Variables for what builds.
     #[serde(default)]
+    #[schemars(schema_with = "schema::env")]
     env: BTreeMap<Spanned<String>, String>,
+    /// The deb revision or rpm release: `1` unless this says otherwise.
+    #[schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z0-9+.~]+$"))]
     revision: Option<Spanned<String>>,
+    #[schemars(with = "Option<RawLimits>")]
     limits: Option<Spanned<RawLimits>>,
 }
 
-#[derive(Deserialize)]
+/// What is archived.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct RawArchive {
+    /// Keep base, builder and deps images with a run; they are unless this says no.
     images: bool,
 }
 
