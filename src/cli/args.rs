@@ -80,6 +80,12 @@ pub(super) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write the manual: a page for each command, as man(1) reads it
+    Man {
+        /// The folder that gets the pages, such as /usr/local/share/man/man1; it is made if it is not there
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
     /// Print a JSON schema: of the files that people write, for editors, or of the run record, for programs that read it
     Schema {
         /// What it is of

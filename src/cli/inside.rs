@@ -67,6 +67,7 @@ fn engine_of(command: &Command) -> Option<EngineChoice> {
         | Command::Report(_)
         | Command::Unshare { .. }
         | Command::Completions { .. }
+        | Command::Man { .. }
         | Command::Schema { .. } => {
             return None;
         }

@@ -16,6 +16,7 @@ mod leftovers;
 mod list;
 mod log;
 mod logging;
+mod man;
 mod output;
 mod plan;
 mod publish;
@@ -100,6 +101,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
             completions::completions(shell);
             Ok(0)
         }
+        Command::Man { to } => man::man(&to),
         Command::Schema { of } => {
             schema::schema(of);
             Ok(0)
