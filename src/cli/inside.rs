@@ -62,6 +62,7 @@ fn engine_of(command: &Command) -> Option<EngineChoice> {
         }
         Command::Archive(_)
         | Command::Publish(_)
+        | Command::Init(_)
         | Command::Key(_)
         | Command::Log(_)
         | Command::Report(_)

@@ -10,6 +10,7 @@ mod completions;
 mod context;
 mod doctor;
 mod error;
+mod init;
 mod inside;
 mod key;
 mod leftovers;
@@ -84,6 +85,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
         return Err(error);
     }
     match arguments.command {
+        Command::Init(command) => init::init(&command),
         Command::Run(command) => run::run(common, command).await,
         Command::Plan(command) => plan::plan(common, command).await,
         Command::Update(command) => update::update(common, command).await,

@@ -24,7 +24,7 @@ pub use lint::{LintSection, Waiver};
 pub use lock::{Lock, LockFile, LockedBuilder, LockedDeps, LockedImage};
 pub use lock_diff::{ImageChange, PackageChange, package_changes, render_changes};
 pub use pipeline::{
-    Pipeline, PipelineFile, PrepareStage, SourceSection, TargetSection, VersionSection,
+    PIPELINE_FILE, Pipeline, PipelineFile, PrepareStage, SourceSection, TargetSection, VersionSection,
 };
 pub use publish_section::PublishSection;
 pub use schema::{builder_schema, pipeline_schema};

@@ -20,7 +20,7 @@ use crate::support::fs::PathContext;
 static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/pipelines");
 
 /// The name of the pipeline file that a repository holds.
-const DEFAULT_FILE: &str = "packhold.toml";
+pub const PIPELINE_FILE: &str = "packhold.toml";
 
 /// A pipeline file's bytes and where they came from.
 #[derive(Clone, Debug)]
@@ -37,8 +37,8 @@ impl PipelineFile {
     /// Finds the pipeline `name`: a path, else a pipeline that is compiled in. Without a name: `packhold.toml` in
     /// `current`.
     pub fn find(name: Option<&str>, current: &Path) -> Result<Self, ConfigError> {
-        let path = current.join(name.unwrap_or(DEFAULT_FILE));
-        let path = if path.is_dir() { path.join(DEFAULT_FILE) } else { path };
+        let path = current.join(name.unwrap_or(PIPELINE_FILE));
+        let path = if path.is_dir() { path.join(PIPELINE_FILE) } else { path };
         if path.is_file() {
             let text = std::fs::read_to_string(&path).at("read", &path)?;
             let folder = path.parent().unwrap_or(current).to_owned();
@@ -47,9 +47,9 @@ impl PipelineFile {
         }
         let Some(name) = name else {
             return Err(ConfigError::NoPipeline {
-                name: DEFAULT_FILE.to_owned(),
+                name: PIPELINE_FILE.to_owned(),
                 hint: format!(
-                    "name a pipeline file, go to the folder that holds {DEFAULT_FILE}, or use a built-in one: {}",
+                    "name a pipeline file, go to the folder that holds {PIPELINE_FILE}, or use a built-in one: {}",
                     shipped_names().join(", ")
                 ),
             });
