@@ -9,6 +9,8 @@ mod clean;
 mod completions;
 mod context;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod error;
 mod init;
 mod inside;
