@@ -24,6 +24,8 @@ pub struct Found {
     pub program: String,
     /// Whether a compiler is needed for C or C++.
     pub compiles: bool,
+    /// Whether `configure` has to be made of `configure.ac` first.
+    pub unconfigured: bool,
     /// The file that says what a build would fetch from the network, and the command that puts it into the repository instead.
     pub fetched: Option<(&'static str, &'static str)>,
 }
@@ -44,11 +46,13 @@ fn look_in(tree: &Tree) -> Found {
     let named = named.or_else(|| specs.first().map(SpecFile::name_or_stem));
     let named = named.or_else(|| build.and_then(|(_, system)| system.project_name(tree)));
     let name = package_name(&named.unwrap_or_else(|| tree.name.clone()));
-    let vendored = debian.first().is_some_and(|folder| folder.has_libraries);
+    let vendored = debian.first().is_some_and(|folder| folder.has_libraries());
     Found {
         program: likely_program(tree, &name, debian.first(), specs.first()),
         version: VersionChoice::of(&tree.tags, debian.first(), specs.first()),
         compiles: has_c(tree),
+        unconfigured: build.is_some_and(|(_, system)| system == BuildSystem::Autotools)
+            && !tree.has("configure"),
         fetched: fetched(tree).filter(|_| !vendored),
         subdir: tree.subdir.clone(),
         name,

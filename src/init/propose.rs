@@ -176,15 +176,16 @@ impl Writer {
             let gap = if number == 0 { "" } else { "\n" };
             self.line(&format!("{gap}[target.{}]", quoted(target)));
             self.line(&format!("packaging = {}", quoted(&spec.path)));
-            let missing = missing_tools(found, spec, target.starts_with("debian-rpm/"));
+            let on_debian = target.starts_with("debian-rpm/");
+            let missing = missing_tools(found, spec, on_debian);
             if !missing.is_empty() {
-                self.line("# The spec file asks for no compiler, or no make.");
+                self.line("# What the build needs and the spec file does not ask for.");
                 let names: Vec<String> = missing.iter().map(|name| quoted(name)).collect();
                 self.line(&format!("deps = [{}]", names.join(", ")));
             }
-            if spec.template {
-                self.line("# What makes the spec file of its template; the network is off.");
-                self.line("prepare = \"./configure\"");
+            if let Some((why, script)) = prepare(found, spec) {
+                self.line(&format!("# {why}"));
+                self.line(&format!("prepare = {}", quoted(script)));
             }
         }
         if spec.template {
@@ -218,23 +219,48 @@ impl Writer {
     }
 }
 
-/// What a C compiler's build needs and the spec file does not name, in the builder's own package names.
-fn missing_tools(found: &Found, spec: &SpecFile, on_debian: bool) -> Vec<&'static str> {
-    let mut missing = Vec::new();
-    if !found.compiles {
-        return missing;
-    }
-    if !spec.requires_any(&["gcc", "gcc-c++", "clang"]) {
+/// What a build needs and the spec file does not name, in the builder's own package names. Where the spec file names nothing at all, what
+/// Debian's packaging of the same names is a better guess, on a builder that has Debian's names.
+fn missing_tools(found: &Found, spec: &SpecFile, on_debian: bool) -> Vec<String> {
+    let mut missing: Vec<&str> = Vec::new();
+    if found.compiles && !spec.requires_any(&["gcc", "gcc-c++", "clang"]) {
         missing.push("gcc");
-        if on_debian {
-            missing.push("libc6-dev");
-        }
+        missing.extend(on_debian.then_some("libc6-dev"));
     }
-    let uses_make = found.build.is_some_and(|(_, system)| system.uses_make());
+    let uses_make = found.compiles && found.build.is_some_and(|(_, system)| system.uses_make());
     if uses_make && !spec.requires_any(&["make", "automake"]) {
         missing.push("make");
     }
-    missing
+    let autotools = ["autoconf", "automake"];
+    if prepare(found, spec).is_some_and(|(_, script)| script.contains("autoreconf"))
+        && !spec.requires_any(&autotools)
+    {
+        missing.extend(autotools);
+    }
+    if on_debian && spec.build_requires.is_empty() {
+        missing.extend(
+            found.debian.first().iter().flat_map(|folder| folder.build_depends.iter().map(String::as_str)),
+        );
+    }
+    missing.sort_unstable();
+    missing.dedup();
+    missing.into_iter().map(str::to_owned).collect()
+}
+
+/// What has to run before the package tool, and why.
+fn prepare(found: &Found, spec: &SpecFile) -> Option<(&'static str, &'static str)> {
+    let configure = found.unconfigured && !spec.makes_configure;
+    match (spec.template, configure) {
+        (true, true) => Some((
+            "What makes the spec file of its template; the network is off.",
+            "autoreconf -fi && ./configure",
+        )),
+        (true, false) => {
+            Some(("What makes the spec file of its template; the network is off.", "./configure"))
+        }
+        (false, true) => Some(("The spec file takes `configure` for granted.", "autoreconf -fi")),
+        (false, false) => None,
+    }
 }
 
 #[cfg(test)]
@@ -292,6 +318,26 @@ mod tests {
         assert_eq!(deps(bare, "rocky-9/rpm"), ["gcc", "make"]);
         assert_eq!(deps("Name: agent\nBuildRequires: gcc make\n%description\n", "rocky-9/rpm"), [""; 0]);
         assert_eq!(proposed(&Tree::of(&[SPEC]), &[]).1.targets[0].deps, [""; 0]);
+    }
+
+    #[test]
+    fn what_debian_needs_is_taken_where_a_spec_file_asks_for_nothing() {
+        let control =
+            ("debian/control", "Source: agent\nBuild-Depends: debhelper-compat (= 13), libmnl-dev\n");
+        let files = [
+            control,
+            RULES,
+            ("agent.spec", "Name: agent\n%description\n"),
+            ("configure.ac", ""),
+            ("agent.c", ""),
+        ];
+        let (_, pipeline) = proposed(&Tree::of(&files), &["debian-rpm/rpm", "rocky-9/rpm"]);
+        let [own, foreign] = pipeline.targets.as_slice() else { panic!("{pipeline:?}") };
+        assert_eq!(own.deps, ["autoconf", "automake", "gcc", "libc6-dev", "libmnl-dev", "make"]);
+        assert_eq!(foreign.deps, ["autoconf", "automake", "gcc", "make"]);
+        assert_eq!(own.prepare.as_deref(), Some("autoreconf -fi"));
+        let configured = [&files[..], &[("configure", "")]].concat();
+        assert_eq!(proposed(&Tree::of(&configured), &["rocky-9/rpm"]).1.targets[0].prepare, None);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct SpecFile {
     pub version: Option<String>,
     /// What its BuildRequires lines name, without versions.
     pub build_requires: Vec<String>,
+    /// Whether it makes `configure` itself.
+    pub makes_configure: bool,
     /// Whether it is in no commit yet.
     pub uncommitted: bool,
 }
@@ -36,6 +38,9 @@ impl SpecFile {
                 name: tag(text, "name").and_then(plain),
                 version: tag(text, "version").and_then(plain),
                 build_requires: build_requires(text),
+                makes_configure: ["autoreconf", "autogen", "bootstrap"]
+                    .iter()
+                    .any(|word| text.contains(word)),
                 uncommitted: tree.uncommitted.contains(path),
                 path: made.to_owned(),
             })
