@@ -58,6 +58,7 @@
 //! 4 publish/         apt/ yum/: packages → repository files, then an atomic switch
 //! 4 remote/          registry, bucket, another archive: push and pull of runs
 //! 4 sandbox/         one disposable container as a scope: limits, time-outs; always removed
+//! 4 init/            what a repository holds → a first pipeline for it (pure but for reading)
 //! 4 plan/            pure: what is built from what, and under which key
 //! 4 report/          pure functions from the run record, and what the archive has beside it, to text and pages
 //! 3 engine/          trait Engine + docker, embedded, fake, conformance; own types only
@@ -90,6 +91,7 @@ pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod engine;
+pub mod init;
 pub mod model;
 pub mod plan;
 pub mod provenance;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module → layer, as in the diagram of `src/lib.rs`.
-const LAYERS: [(&str, u8); 21] = [
+const LAYERS: [(&str, u8); 22] = [
     ("cli", 7),
     ("run", 6),
     ("stage", 5),
@@ -14,6 +14,7 @@ const LAYERS: [(&str, u8); 21] = [
     ("publish", 4),
     ("remote", 4),
     ("sandbox", 4),
+    ("init", 4),
     ("plan", 4),
     ("report", 4),
     ("engine", 3),

@@ -42,6 +42,8 @@ pub(super) enum OutputFormat {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Look at a repository and write a pipeline that fits: packhold.toml
+    Init(InitArguments),
     /// Build, verify and archive the packages of a commit
     Run(RunArguments),
     /// Say what a run would do, and why
@@ -80,6 +82,29 @@ pub(super) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write the manual: a page for each command, as man(1) reads it
+    Man {
+        /// The folder that gets the pages, such as /usr/local/share/man/man1; it is made if it is not there
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Print a JSON schema: of the files that people write, for editors, or of the run record, for programs that read it
+    Schema {
+        /// What it is of
+        #[arg(value_enum, default_value_t)]
+        of: SchemaOf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemaOf {
+    /// A pipeline file, packhold.toml
+    #[default]
+    Pipeline,
+    /// A builder's builder.toml
+    Builder,
+    /// The record of a run: the last line of `run --format json`
+    RunRecord,
 }
 
 #[derive(Debug, Subcommand)]
@@ -241,6 +266,22 @@ pub(super) struct RunArguments {
     pub told: Told,
     #[command(flatten)]
     pub userland: UserlandArguments,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct InitArguments {
+    /// The folder of a git repository that gets the pipeline
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub folder: PathBuf,
+    /// Print the pipeline instead of writing it
+    #[arg(long)]
+    pub print: bool,
+    /// Build for this target, such as rocky-9/rpm (may be given several times) [default: what needs Debian's mirror alone]
+    #[arg(long = "target", value_name = "TARGET")]
+    pub targets: Vec<TargetName>,
+    /// A folder of builders that go in front of the built-in ones
+    #[arg(long, env = "PACKHOLD_BUILDERS", value_name = "DIR")]
+    pub builders: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -62,11 +62,14 @@ fn engine_of(command: &Command) -> Option<EngineChoice> {
         }
         Command::Archive(_)
         | Command::Publish(_)
+        | Command::Init(_)
         | Command::Key(_)
         | Command::Log(_)
         | Command::Report(_)
         | Command::Unshare { .. }
-        | Command::Completions { .. } => {
+        | Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Schema { .. } => {
             return None;
         }
     };

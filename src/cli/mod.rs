@@ -9,13 +9,17 @@ mod clean;
 mod completions;
 mod context;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod error;
+mod init;
 mod inside;
 mod key;
 mod leftovers;
 mod list;
 mod log;
 mod logging;
+mod man;
 mod output;
 mod plan;
 mod publish;
@@ -26,6 +30,7 @@ mod report;
 mod reports;
 mod restore;
 mod run;
+mod schema;
 mod signing_args;
 mod tails;
 mod transfer;
@@ -82,6 +87,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
         return Err(error);
     }
     match arguments.command {
+        Command::Init(command) => init::init(&command),
         Command::Run(command) => run::run(common, command).await,
         Command::Plan(command) => plan::plan(common, command).await,
         Command::Update(command) => update::update(common, command).await,
@@ -97,6 +103,11 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
         Command::Unshare { command } => Err(inside::unshare(&command)),
         Command::Completions { shell } => {
             completions::completions(shell);
+            Ok(0)
+        }
+        Command::Man { to } => man::man(&to),
+        Command::Schema { of } => {
+            schema::schema(of);
             Ok(0)
         }
     }

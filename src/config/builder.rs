@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::strict::{Document, nearest};
@@ -58,7 +59,7 @@ pub struct Builder {
 }
 
 /// How a builder's userland is obtained.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Base {
     /// An image reference: `docker.io/library/debian:bookworm`.
@@ -70,7 +71,7 @@ pub struct Base {
 }
 
 /// What mmdebstrap is asked for (mmdebstrap(1)).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Bootstrap {
     /// `bookworm`.
@@ -98,10 +99,13 @@ fn main() -> Vec<String> {
     vec!["main".to_owned()]
 }
 
-#[derive(Deserialize)]
+/// A builder of Packhold: one distro release as a place to build and to verify packages (builder.toml).
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Manifest {
+pub(super) struct Manifest {
+    /// The builder whose files fill the gaps of this one.
     extends: Option<String>,
+    /// The package format that build.sh makes; without it, that of the builder that it extends.
     format: Option<Format>,
     base: Option<Base>,
 }

@@ -1,6 +1,7 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -23,7 +24,7 @@ pub struct ChangelogSection {
 }
 
 /// The versions that get an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChangelogEntries {
     /// Releases alone.
@@ -34,11 +35,17 @@ pub enum ChangelogEntries {
     None,
 }
 
-#[derive(Deserialize)]
+/// Which entries of changelogs are made of commits.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawChangelog {
+    /// The versions that get an entry: releases, where versions are those of tags, unless this says otherwise.
     entries: Option<ChangelogEntries>,
+    /// How a commit is told: a line with {subject}, {author}, {email}, {commit} and {date}; {{ and }} are braces.
+    #[schemars(with = "Option<String>")]
     template: Option<Spanned<String>>,
+    /// Who signs the entries: `NAME <ADDRESS>`; without it, the author of the commit that is packaged.
+    #[schemars(with = "Option<String>", regex(pattern = r"^[^<>]+ <[^<> ]+>$"))]
     author: Option<Spanned<String>>,
 }
 

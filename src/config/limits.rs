@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use schemars::JsonSchema;
 use serde::Deserialize;
+
+use super::schema;
 
 /// What the stages that run a project's code may use.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,21 +50,35 @@ impl Default for StageLimits {
     }
 }
 
-/// The `limits` table as it is written.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// What the stages that run a project's code may use.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawLimits {
+    /// Memory with swap, at least 16 MiB: 4 GiB unless this says otherwise.
     #[serde(default, deserialize_with = "size")]
+    #[schemars(schema_with = "schema::size")]
     memory: Option<u64>,
+    /// Processes and threads: 2048 unless this says otherwise.
+    #[schemars(range(min = 16))]
     processes: Option<u32>,
+    /// Processors' worth of time: all unless this says otherwise.
+    #[schemars(range(min = 0.01))]
     cpus: Option<f64>,
+    /// What one step may print: 64 MiB unless this says otherwise.
     #[serde(default, deserialize_with = "size")]
+    #[schemars(schema_with = "schema::size")]
     output: Option<u64>,
+    /// All artifacts together: 4 GiB unless this says otherwise.
     #[serde(default, deserialize_with = "size")]
+    #[schemars(schema_with = "schema::size")]
     artifacts: Option<u64>,
+    /// How long one step may take: an hour unless this says otherwise.
     #[serde(default, deserialize_with = "optional_duration")]
+    #[schemars(schema_with = "schema::duration")]
     time: Option<Duration>,
+    /// How long a step may print nothing: 15 minutes unless this says otherwise, two in verify.
     #[serde(default, deserialize_with = "optional_duration")]
+    #[schemars(schema_with = "schema::duration")]
     silence: Option<Duration>,
 }
 

@@ -1,9 +1,10 @@
 use regex::{Regex, RegexBuilder};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::ConfigError;
 use super::strict::{Document, nearest};
+use super::{ConfigError, schema};
 use crate::model::{LintLevel, TargetName};
 
 /// What is demanded of the findings of a distro's lint.
@@ -52,23 +53,38 @@ impl Waiver {
     }
 }
 
-/// The `verify.lint` table as it is written.
-#[derive(Debug, Default, Deserialize)]
+/// What is demanded of the findings of the distro's lint.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct RawLint {
+    /// Findings at this level or worse fail: `error` unless this says otherwise.
+    #[schemars(schema_with = "schema::lint_level")]
     require: Option<Spanned<String>>,
+    /// Findings at this level or worse that do not fail are warnings: `warning` unless this says otherwise.
+    #[schemars(schema_with = "schema::lint_level")]
     warn: Option<Spanned<String>>,
+    /// Findings that are known and accepted.
     waive: Vec<RawWaiver>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A finding that is known and accepted.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawWaiver {
+    /// The tool's name for what it found: `no-manual-page`.
+    #[schemars(with = "String", regex(pattern = r"^[!-~]+$"))]
     tag: Spanned<String>,
+    /// The package that has it; without it, any.
     package: Option<String>,
+    /// A regular expression that the finding's detail must match.
+    #[schemars(with = "Option<String>")]
     r#match: Option<Spanned<String>>,
+    /// The targets that it is meant for; without it, all.
     #[serde(default)]
+    #[schemars(with = "Vec<TargetName>")]
     only: Vec<Spanned<String>>,
+    /// Why it is accepted.
+    #[schemars(with = "String", regex(pattern = r"\S"))]
     reason: Spanned<String>,
 }
 

@@ -12,6 +12,7 @@ mod lock;
 mod lock_diff;
 mod pipeline;
 mod publish_section;
+mod schema;
 mod strict;
 mod verify_section;
 
@@ -22,8 +23,11 @@ pub use limits::StageLimits;
 pub use lint::{LintSection, Waiver};
 pub use lock::{Lock, LockFile, LockedBuilder, LockedDeps, LockedImage};
 pub use lock_diff::{ImageChange, PackageChange, package_changes, render_changes};
-pub use pipeline::{Pipeline, PipelineFile, PrepareStage, SourceSection, TargetSection, VersionSection};
+pub use pipeline::{
+    PIPELINE_FILE, Pipeline, PipelineFile, PrepareStage, SourceSection, TargetSection, VersionSection,
+};
 pub use publish_section::PublishSection;
+pub use schema::{builder_schema, pipeline_schema};
 pub use verify_section::{
     Exception, FileAssertion, ServiceExpectation, SmokeCommand, UpgradeFrom, VerifySection,
 };

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -9,6 +10,7 @@ use super::changelog_section::{ChangelogSection, RawChangelog};
 use super::checker::{Checker, INNER_PATH, is_inner_path};
 use super::limits::RawLimits;
 use super::publish_section::{PublishSection, RawPublish};
+use super::schema;
 use super::strict::{Document, nearest};
 use super::verify_section::RawVerify;
 use super::{Builders, ConfigError, StageLimits, VerifySection};
@@ -18,7 +20,7 @@ use crate::support::fs::PathContext;
 static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/pipelines");
 
 /// The name of the pipeline file that a repository holds.
-const DEFAULT_FILE: &str = "packhold.toml";
+pub const PIPELINE_FILE: &str = "packhold.toml";
 
 /// A pipeline file's bytes and where they came from.
 #[derive(Clone, Debug)]
@@ -35,8 +37,8 @@ impl PipelineFile {
     /// Finds the pipeline `name`: a path, else a pipeline that is compiled in. Without a name: `packhold.toml` in
     /// `current`.
     pub fn find(name: Option<&str>, current: &Path) -> Result<Self, ConfigError> {
-        let path = current.join(name.unwrap_or(DEFAULT_FILE));
-        let path = if path.is_dir() { path.join(DEFAULT_FILE) } else { path };
+        let path = current.join(name.unwrap_or(PIPELINE_FILE));
+        let path = if path.is_dir() { path.join(PIPELINE_FILE) } else { path };
         if path.is_file() {
             let text = std::fs::read_to_string(&path).at("read", &path)?;
             let folder = path.parent().unwrap_or(current).to_owned();
@@ -45,9 +47,9 @@ impl PipelineFile {
         }
         let Some(name) = name else {
             return Err(ConfigError::NoPipeline {
-                name: DEFAULT_FILE.to_owned(),
+                name: PIPELINE_FILE.to_owned(),
                 hint: format!(
-                    "name a pipeline file, go to the folder that holds {DEFAULT_FILE}, or use a built-in one: {}",
+                    "name a pipeline file, go to the folder that holds {PIPELINE_FILE}, or use a built-in one: {}",
                     shipped_names().join(", ")
                 ),
             });
@@ -120,14 +122,15 @@ pub struct Pipeline {
 }
 
 /// Where the source comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct SourceSection {
-    /// A path or an address of a git repository; `None` is the repository that holds the pipeline file.
+    /// A path or an address of a git repository; without it, the repository that holds the pipeline file.
     pub git: Option<String>,
     /// The folder of the repository that is the source tree.
+    #[schemars(schema_with = "schema::inner_path")]
     pub subdir: Option<String>,
-    /// Whether submodules are exported.
+    /// Whether submodules are exported; they are unless this says no.
     #[serde(default = "yes")]
     pub submodules: bool,
 }
@@ -180,16 +183,22 @@ pub struct TargetSection {
     pub limits: StageLimits,
 }
 
-#[derive(Deserialize)]
+/// A pipeline of Packhold: one source, the targets to build it for, and how to verify, archive and publish them.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawPipeline {
+#[schemars(extend("required" = ["package", "target"]))]
+pub(super) struct RawPipeline {
     package: RawPackage,
     source: Option<SourceSection>,
     version: Option<RawVersion>,
+    #[schemars(with = "Option<RawChangelog>")]
     changelog: Option<Spanned<RawChangelog>>,
     prepare: Option<RawPrepare>,
+    /// What is built: one builder × one package format each.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<TargetName, RawTarget>", extend("minProperties" = 1))]
     target: BTreeMap<Spanned<String>, RawTarget>,
+    #[schemars(with = "Option<RawLimits>")]
     limits: Option<Spanned<RawLimits>>,
     #[serde(default)]
     verify: RawVerify,
@@ -199,48 +208,81 @@ struct RawPipeline {
     publish: RawPublish,
 }
 
-#[derive(Deserialize)]
+/// What is packaged.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawPackage {
+    /// The package's name.
+    #[schemars(with = "String", regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9+._-]+$"))]
     name: Spanned<String>,
 }
 
-#[derive(Deserialize)]
+/// How a commit gets its version.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawVersion {
+    /// `tags`, as without it, or the path of a debian/changelog or a spec file in the source tree.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::inner_path")]
     from: Option<Spanned<String>>,
+    /// What stands before the digits of a tag that is a version: `v` unless this says otherwise.
     tag_prefix: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// What is built once, and handed to all targets.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawPrepare {
+    /// The builder that it runs in.
+    #[schemars(schema_with = "schema::builder")]
     builder: Spanned<String>,
+    /// Distro packages that it needs, in the builder's own names.
     #[serde(default)]
+    #[schemars(schema_with = "schema::dependencies")]
     deps: Vec<Spanned<String>>,
+    /// Shell text, run in the source tree by an ordinary user without a network.
     script: String,
+    /// Paths in the source tree that the targets get under `$PACKHOLD_PREPARED`.
+    #[schemars(schema_with = "schema::inner_paths")]
     outputs: Vec<Spanned<String>>,
+    /// Variables for the script.
     #[serde(default)]
+    #[schemars(schema_with = "schema::env")]
     env: BTreeMap<Spanned<String>, String>,
+    #[schemars(with = "Option<RawLimits>")]
     limits: Option<Spanned<RawLimits>>,
 }
 
-#[derive(Deserialize)]
+/// One builder × one package format.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawTarget {
+    /// The path of the debian folder (`debian` unless this says otherwise), or of the spec file, in the source tree.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::inner_path")]
     packaging: Option<Spanned<String>>,
+    /// Distro packages that it needs beyond what the packaging declares, in the builder's own names.
     #[serde(default)]
+    #[schemars(schema_with = "schema::dependencies")]
     deps: Vec<Spanned<String>>,
+    /// Shell text, run in the source tree before the package tool by an ordinary user without a network.
     prepare: Option<String>,
+    /// Variables for what builds.
     #[serde(default)]
+    #[schemars(schema_with = "schema::env")]
     env: BTreeMap<Spanned<String>, String>,
+    /// The deb revision or rpm release: `1` unless this says otherwise.
+    #[schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z0-9+.~]+$"))]
     revision: Option<Spanned<String>>,
+    #[schemars(with = "Option<RawLimits>")]
     limits: Option<Spanned<RawLimits>>,
 }
 
-#[derive(Deserialize)]
+/// What is archived.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct RawArchive {
+    /// Keep base, builder and deps images with a run; they are unless this says no.
     images: bool,
 }
 

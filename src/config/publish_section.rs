@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::checker::Checker;
 use super::limits::duration;
+use super::schema;
 use super::{Builder, ConfigError};
 
 /// What a pipeline says of the repositories that its packages are published in. Where they are and who signs them it cannot say:
@@ -38,14 +40,27 @@ impl PublishSection {
     }
 }
 
-#[derive(Default, Deserialize)]
+/// What is said of the repositories that the packages are published in.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct RawPublish {
+    /// Who publishes; without it, the package's name.
+    #[schemars(with = "Option<String>")]
     origin: Option<Spanned<String>>,
+    /// What the repository is; without it, the package's name.
+    #[schemars(with = "Option<String>")]
     label: Option<Spanned<String>>,
+    /// The component of apt's suites: `main` unless this says otherwise.
+    #[schemars(with = "Option<String>", regex(pattern = r"^[a-z0-9][a-z0-9._-]*$"))]
     component: Option<Spanned<String>>,
+    /// How long clients may rely on an index of apt, at least an hour.
+    #[schemars(schema_with = "schema::duration")]
     valid_for: Option<Spanned<RawDuration>>,
+    /// Builder → the distro release that its packages are for, where it is not the suite that it bootstraps, or its name.
+    #[schemars(with = "BTreeMap<String, String>")]
     distros: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// Channel → how many versions of a package stay in it.
+    #[schemars(with = "BTreeMap<String, std::num::NonZeroUsize>")]
     keep: BTreeMap<Spanned<String>, Spanned<usize>>,
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use globset::{Glob, GlobMatcher};
 use regex::Regex;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -12,7 +13,7 @@ use super::checker::Checker;
 use super::limits::{EMULATION_FACTOR, RawLimits, duration};
 use super::lint::{LintSection, RawLint};
 use super::strict::nearest;
-use super::{ConfigError, StageLimits};
+use super::{ConfigError, StageLimits, schema};
 use crate::model::{FailReason, Scenario, TargetName};
 
 /// What the packages are put through.
@@ -173,29 +174,46 @@ impl Exception {
     }
 }
 
-#[derive(Default, Deserialize)]
+/// What the packages are put through.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawVerify {
+    /// The packages that are installed, by name; without it, all that are not for debugging.
     #[serde(default)]
     packages: Vec<String>,
+    /// Further builders on which the same files must install.
     #[serde(default)]
+    #[schemars(schema_with = "schema::builders")]
     images: Vec<Spanned<String>>,
+    /// The release that is upgraded: `last-release`, as without it, `nothing`, or a version.
     upgrade_from: Option<String>,
+    /// Whether the release before is put back, and upgraded again.
     #[serde(default)]
     rollback: bool,
+    /// Scenarios that are not gone through.
     #[serde(default)]
+    #[schemars(with = "Vec<Scenario>")]
     skip: Vec<Spanned<String>>,
+    /// Commands that an installed package must answer.
     #[serde(default)]
     smoke: Vec<RawSmoke>,
+    /// What files must be like.
     #[serde(default)]
     file: Vec<RawFile>,
+    /// What is expected of units, where it is not what the distro does by itself.
     #[serde(default)]
     service: Vec<RawService>,
-    active: Option<RawDuration>,
+    /// How long a service must stay as it is to count as running: five seconds unless this says otherwise.
     #[serde(default)]
+    #[schemars(schema_with = "schema::duration")]
+    active: Option<RawDuration>,
+    /// What is accepted although it is found.
+    #[serde(default)]
+    #[schemars(with = "Vec<RawException>")]
     allow: Vec<Spanned<RawException>>,
     #[serde(default)]
     lint: RawLint,
+    #[schemars(with = "Option<RawLimits>")]
     limits: Option<Spanned<RawLimits>>,
 }
 
@@ -203,55 +221,100 @@ pub(super) struct RawVerify {
 #[serde(transparent)]
 struct RawDuration(#[serde(deserialize_with = "duration")] Duration);
 
-#[derive(Deserialize)]
+/// A command that an installed package must answer.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawSmoke {
+    /// Shell text.
     run: String,
+    /// The exit status that it must have: 0 unless this says otherwise.
     #[serde(default)]
     exit: i64,
+    /// A regular expression that its output, standard output and standard error together, must match; ^ and $ are the ends of a line.
+    #[schemars(with = "Option<String>")]
     output: Option<Spanned<String>>,
+    /// A regular expression that its standard output alone must match.
+    #[schemars(with = "Option<String>")]
     stdout: Option<Spanned<String>>,
+    /// A regular expression that its standard error alone must match.
+    #[schemars(with = "Option<String>")]
     stderr: Option<Spanned<String>>,
+    /// How long it may take: half a minute unless this says otherwise.
     #[serde(default = "half_a_minute", deserialize_with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
     time: Duration,
+    /// The targets that it is meant for; without it, all.
     #[serde(default)]
+    #[schemars(with = "Vec<TargetName>")]
     only: Vec<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+/// What a file must be like when the package is installed.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawFile {
+    /// The file's absolute path.
+    #[schemars(with = "String", regex(pattern = "^/"))]
     path: Spanned<String>,
+    /// Whether it must be there, as without this, or must not.
     #[serde(default = "yes")]
     exists: bool,
+    /// Its permission bits, octal: "0640".
+    #[schemars(with = "Option<String>", regex(pattern = "^[0-7]+$"))]
     mode: Option<Spanned<String>>,
+    /// USER:GROUP.
+    #[schemars(with = "Option<String>", regex(pattern = "^[^:]+:.+$"))]
     owner: Option<Spanned<String>>,
+    /// A regular expression that its content must match; ^ and $ are the ends of a line.
+    #[schemars(with = "Option<String>")]
     contains: Option<Spanned<String>>,
+    /// The targets that it is meant for; without it, all.
     #[serde(default)]
+    #[schemars(with = "Vec<TargetName>")]
     only: Vec<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+/// What is expected of a unit.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawService {
+    /// The unit's name, with its suffix.
+    #[schemars(with = "String")]
     unit: Spanned<String>,
+    /// Whether it is enabled after installation; without it, what the distro's policy says.
     enabled: Option<bool>,
+    /// Whether it is started by its installation; without it, what the distro's policy says.
     started: Option<bool>,
+    /// Whether verify starts it where its installation does not, as without this.
     #[serde(default = "yes")]
     start: bool,
+    /// The targets that it is meant for; without it, all.
     #[serde(default)]
+    #[schemars(with = "Vec<TargetName>")]
     only: Vec<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+/// Something that is accepted although it is found.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(transform = schema::object_or_path)]
 struct RawException {
+    /// The reason word of the checks that it is about; without it, all.
+    #[schemars(with = "Option<FailReason>")]
     rule: Option<Spanned<String>>,
+    /// A pattern (`*`, `**`, `?`, `[…]`, `{a,b}`) for the path, unit, user or other object that it is about.
     #[serde(alias = "path")]
+    #[schemars(with = "Option<String>")]
     object: Option<Spanned<String>>,
+    /// The scenario that it is about; without it, all.
+    #[schemars(with = "Option<Scenario>")]
     scenario: Option<Spanned<String>>,
+    /// Why it is accepted.
+    #[schemars(with = "String", regex(pattern = r"\S"))]
     reason: Spanned<String>,
+    /// The targets that it is meant for; without it, all.
     #[serde(default)]
+    #[schemars(with = "Vec<TargetName>")]
     only: Vec<Spanned<String>>,
 }
 

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FailReason, Outcome};
@@ -8,7 +9,7 @@ use super::{FailReason, Outcome};
 macro_rules! scenarios {
     ($($(#[$meta:meta])* $variant:ident = $word:literal,)*) => {
         /// What verify puts a package through. The words are stable.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[non_exhaustive]
         pub enum Scenario {
             $($(#[$meta])* #[serde(rename = $word)] $variant,)*
@@ -71,7 +72,7 @@ impl FromStr for Scenario {
 }
 
 /// How much a check counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
     /// The package does not pass without it.
@@ -82,7 +83,7 @@ pub enum Tier {
 }
 
 /// One thing that verify looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     /// The scenario that it belongs to.
     pub scenario: Scenario,

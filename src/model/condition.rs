@@ -1,11 +1,12 @@
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 macro_rules! conditions {
     ($($(#[$meta:meta])* $variant:ident = $word:literal, $phrase:literal;)*) => {
         /// Something about the surroundings of a build that no package should depend on. The words are stable.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum Condition {
             $($(#[$meta])* #[serde(rename = $word)] $variant,)*
         }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use super::schema::text_schema;
+
 /// A sha256 digest, written `sha256:` and 64 lower-case hexadecimal digits (OCI image specification, "Digests").
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
@@ -98,6 +100,12 @@ impl<'de> Deserialize<'de> for Digest {
         text.parse().map_err(serde::de::Error::custom)
     }
 }
+
+text_schema!(
+    Digest,
+    "^sha256:[0-9a-f]{64}$",
+    "A sha256 digest: `sha256:` and 64 lower-case hexadecimal digits."
+);
 
 /// A writer that passes bytes on to `inner` and digests and counts them on the way.
 pub struct Hasher<W = io::Sink> {

@@ -1,9 +1,10 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
 
 /// What an image is in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ImageRole {
     /// The distro's bare userland.
@@ -29,7 +30,7 @@ impl std::fmt::Display for ImageRole {
 }
 
 /// Where an image came from the first time it was seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "how", rename_all = "lowercase")]
 pub enum Origin {
     /// Pulled from a registry.
@@ -63,7 +64,7 @@ pub enum Origin {
 }
 
 /// An image that a run used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImageRecord {
     /// The image's identity: the digest of its configuration, which names its uncompressed layers.
     pub id: Digest,
@@ -88,7 +89,7 @@ pub struct ImageRecord {
 }
 
 /// A package that is installed in an image.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct InstalledPackage {
     /// Name.
     pub name: String,

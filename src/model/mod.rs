@@ -17,6 +17,7 @@ mod reason;
 mod record;
 mod reproducibility;
 mod run_id;
+mod schema;
 mod stage;
 mod target;
 mod version;

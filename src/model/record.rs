@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -9,7 +11,7 @@ use super::{
 };
 
 /// The one document that says what happened in a run. Every view is drawn from it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunRecord {
     /// The version of this document's schema: 1.
     pub schema: u32,
@@ -31,6 +33,7 @@ pub struct RunRecord {
     /// The engine that ran the containers.
     pub engine: EngineRecord,
     /// UTC.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub started: Timestamp,
     /// Milliseconds from start to the end of the last stage.
     pub duration_ms: u64,
@@ -47,7 +50,7 @@ pub struct RunRecord {
 }
 
 /// The lock of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LockRecord {
     /// The file, as it was named.
     pub file: String,
@@ -56,7 +59,7 @@ pub struct LockRecord {
 }
 
 /// The source of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceRecord {
     /// The repository, as a path or an address.
     pub repository: String,
@@ -80,7 +83,7 @@ pub struct SourceRecord {
 }
 
 /// The program that made a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolRecord {
     /// `packhold`.
     pub name: String,
@@ -89,7 +92,7 @@ pub struct ToolRecord {
 }
 
 /// The engine that ran a run's containers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EngineRecord {
     /// `docker`, `podman` …
     pub kind: String,
@@ -106,6 +109,11 @@ pub struct EngineRecord {
 }
 
 impl RunRecord {
+    /// The JSON schema (draft 7) of the document as it is written.
+    pub fn schema() -> Schema {
+        SchemaSettings::draft07().for_serialize().into_generator().into_root_schema_for::<Self>()
+    }
+
     /// All stages: the shared ones, and then those of each target.
     pub fn stages(&self) -> impl Iterator<Item = &StageRecord> {
         self.shared.iter().chain(self.targets.iter().flat_map(|target| &target.stages))
@@ -113,7 +121,7 @@ impl RunRecord {
 }
 
 /// What happened to one target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetRecord {
     /// The target.
     pub target: TargetName,
@@ -177,13 +185,14 @@ impl TargetRecord {
 }
 
 /// What happened in one stage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StageRecord {
     /// The stage.
     pub stage: Stage,
     /// Its outcome.
     pub outcome: Outcome,
     /// UTC.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub started: Timestamp,
     /// Milliseconds.
     pub duration_ms: u64,
@@ -198,7 +207,7 @@ pub struct StageRecord {
 }
 
 /// One command that ran in a container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepRecord {
     /// What it does, for people: `install build dependencies`.
     pub title: String,
@@ -215,7 +224,7 @@ pub struct StepRecord {
 }
 
 /// The log of a stage: bytes as the commands printed them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogRef {
     /// The file's name: `debian-12_deb.build.log`.
     pub name: String,

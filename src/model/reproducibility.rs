@@ -1,11 +1,12 @@
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Condition;
 
 /// What building a target again under other conditions gave.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reproducibility {
     /// How often it was built, the first build included.
     pub builds: usize,
@@ -23,7 +24,7 @@ pub struct Reproducibility {
 }
 
 /// A condition that could not be varied.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NotVaried {
     /// Which.
     pub condition: Condition,
@@ -32,7 +33,7 @@ pub struct NotVaried {
 }
 
 /// A part of a package that differs. File and member come from the package and are made safe to show.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unreproducible {
     /// The file; empty where there is none because the build failed.
     pub file: String,
@@ -46,7 +47,7 @@ pub struct Unreproducible {
 }
 
 /// What brings a difference about, as far as builds can tell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "cause", rename_all = "kebab-case")]
 pub enum DifferenceCause {
     /// Each of these conditions, varied alone, changes it; the others do not.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::schema::text_schema;
+
 /// The id of a run: UTC start time and a random part, `20261123-204501-3fa9c2`. Ids sort by time; cloning is cheap.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
@@ -66,6 +68,12 @@ impl TryFrom<String> for RunId {
         text.parse()
     }
 }
+
+text_schema!(
+    RunId,
+    "^[0-9]{8}-[0-9]{6}-[0-9a-f]{6}$",
+    "The id of a run: its start in UTC, and a random part."
+);
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Architecture;
+use super::schema::text_schema;
 
 /// A package format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Debian binary packages (deb(5)).
@@ -123,6 +125,21 @@ impl TryFrom<String> for TargetName {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
     }
+}
+
+text_schema!(
+    TargetName,
+    pattern(),
+    "BUILDER/FORMAT, such as debian-12/deb, or BUILDER/FORMAT/ARCHITECTURE, such as rocky-9/rpm/aarch64."
+);
+
+/// What every name of a target matches.
+fn pattern() -> String {
+    let of = |format: Format| {
+        let names: Vec<&str> = Architecture::ALL.iter().map(|known| known.name(format)).collect();
+        format!("{format}(/({}))?", names.join("|"))
+    };
+    format!("^[A-Za-z0-9_-][A-Za-z0-9._-]*/({}|{})$", of(Format::Deb), of(Format::Rpm))
 }
 
 #[cfg(test)]

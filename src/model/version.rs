@@ -1,7 +1,8 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The version of a commit, in both formats' spellings. The scheme is described in [`crate::source`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PackageVersion {
     /// What `git describe --tags --long` says of the commit, or an abbreviated commit id where there is no tag.
     pub describe: String,

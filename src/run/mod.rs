@@ -39,7 +39,7 @@ pub use doctor::{Finding, Health, Signing, examine};
 pub use error::{RunError, exit_code_of};
 pub use files::{VerifyFiles, verify_files};
 pub use folders::{Folders, Swept, sweep};
-pub use new_file::write_text;
+pub use new_file::{create_text, write_text};
 pub use pages::{WrittenSite, write_page, write_site};
 pub use preview::{Preview, TargetPreview, preview};
 pub use publish::{PublishRequest, PublishedRun, SigningKeys, publish, roll_back};

@@ -18,6 +18,16 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), RunError> {
     Ok(persist(file, path)?)
 }
 
+/// Makes a file of a text, at once, unless something of that name is there; says whether it did.
+pub fn create_text(path: &Path, text: &str) -> Result<bool, RunError> {
+    let mut file = temporary(path)?;
+    file.write_all(text.as_bytes()).at("write", path)?;
+    match file.persist_noclobber(path).map_err(|error| error.error) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        made => Ok(made.map(|_| true).at("write", path)?),
+    }
+}
+
 /// A file that becomes `path` later, with the mode that any new file has.
 pub(super) fn temporary(path: &Path) -> Result<tempfile::NamedTempFile, FsError> {
     let folder = match path.parent() {

@@ -21,6 +21,7 @@ mod tarball;
 mod testing;
 mod tree;
 pub mod version;
+mod work_files;
 
 pub use error::{SourceError, UnknownRevision};
 pub use export::ExportedTree;
@@ -29,6 +30,7 @@ pub use repository::{Commit, Repository};
 pub use tag::SignedTag;
 pub use tree::{TreeEntry, TreeEntryKind};
 pub use version::VersionSource;
+pub use work_files::WorkFile;
 
 /// What the functions of this layer return.
 pub type Result<T, E = SourceError> = std::result::Result<T, E>;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use packhold::model::RunRecord;
 use packhold::report::{self, Severity, Tails};
 use serde_json::Value;
 
@@ -23,16 +24,51 @@ fn assert_junit(file: &Path) {
     assert_success(&output.expect("`.ci/setup.sh test` installs libxml2-utils"));
 }
 
+/// Runs somebody else's validator.
+fn validate(kind: &str, files: &[PathBuf]) -> Output {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/validators/bin/python");
+    let output = Command::new(python).arg(fixture("validate.py")).arg(kind).args(files).output();
+    output.expect("`.ci/setup.sh test` makes target/validators")
+}
+
 /// Checks a document with the schema of OASIS.
 fn assert_sarif(file: &Path) {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/validators/bin/python");
-    let mut command = Command::new(python);
-    command
-        .arg(fixture("validate.py"))
-        .arg("sarif")
-        .arg(file)
-        .arg(fixture("reports/sarif-schema-2.1.0.json"));
-    assert_success(&command.output().expect("`.ci/setup.sh test` makes target/validators"));
+    assert_success(&validate("sarif", &[file.to_owned(), fixture("reports/sarif-schema-2.1.0.json")]));
+}
+
+#[test]
+fn a_run_record_is_as_its_schema_says() {
+    let fixture = Fixture::new();
+    let path = |name: &str| fixture.dir.path().join(name);
+    std::fs::write(path("schema.json"), RunRecord::schema().as_value().to_string()).unwrap();
+    let wrong = [
+        ("/outcome/state", "well"),
+        ("/pipeline_digest", "sha256:0"),
+        ("/started", "today"),
+        ("/targets/0/target", "debian-12"),
+        ("/targets/0/stages/0/stage", "dance"),
+    ];
+    let mut files = vec![path("schema.json")];
+    let mut write = |name: String, record: &Value| {
+        std::fs::write(path(&name), record.to_string()).unwrap();
+        files.push(path(&name));
+    };
+    for passes in [true, false] {
+        let record = serde_json::to_value(fixture.add(u32::from(passes), passes)).unwrap();
+        write(format!("good-{passes}.json"), &record);
+        for (number, (place, value)) in wrong.iter().enumerate() {
+            let mut record = record.clone();
+            *record.pointer_mut(place).unwrap() = (*value).into();
+            write(format!("wrong-{passes}-{number}.json"), &record);
+        }
+    }
+    let output = validate("schema", &files);
+    assert_success(&output);
+    let refused = String::from_utf8(output.stdout).unwrap();
+    for file in &files[1..] {
+        let is_refused = refused.lines().any(|line| line.starts_with(&*file.to_string_lossy()));
+        assert_eq!(is_refused, file.to_string_lossy().contains("wrong-"), "{}: {refused}", file.display());
+    }
 }
 
 fn tails() -> Tails {

@@ -51,7 +51,10 @@
 
 pub(super) mod describe;
 mod file;
+mod prefix;
 mod scheme;
+
+pub use prefix::usual_prefix;
 
 use crate::model::PackageVersion;
 

@@ -1,0 +1,163 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::source::{Repository, Result};
+use crate::support::fs::read_up_to;
+
+/// Bytes of a file that are read. What is looked for is in its first lines.
+const READ: u64 = 256 << 10;
+
+/// Folders in which packaging is that of somebody else, or made to test with.
+const FOREIGN: [&str; 10] = [
+    "vendor",
+    "node_modules",
+    "third_party",
+    "external",
+    "target",
+    "test",
+    "tests",
+    "testdata",
+    "fixtures",
+    "examples",
+];
+
+/// What is looked at of a repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// The folder's name: the package's, where nothing else names it.
+    pub name: String,
+    /// The folder within the repository; empty for its top.
+    pub subdir: String,
+    /// Paths of the files below it, sorted.
+    pub paths: BTreeSet<String>,
+    /// Those of them that no commit has yet.
+    pub uncommitted: BTreeSet<String>,
+    /// The texts of the files that say something.
+    pub texts: BTreeMap<String, String>,
+    /// The names of the repository's tags.
+    pub tags: Vec<String>,
+}
+
+impl Tree {
+    /// Reads the folder `subdir` of a repository's working directory. A file that cannot be read says nothing.
+    pub fn read(repository: &Repository, subdir: &str) -> Result<Self> {
+        let top = repository.work_dir().unwrap_or(Path::new("."));
+        let folder = top.join(subdir);
+        let absolute = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        let name = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut tree =
+            Self { name, subdir: subdir.to_owned(), tags: repository.tag_names()?, ..Self::default() };
+        for file in repository.work_files()? {
+            let Some(path) = inside(&file.path, subdir) else { continue };
+            if !file.committed {
+                tree.uncommitted.insert(path.to_owned());
+            }
+            if says_something(path)
+                && let Ok(bytes) = read_up_to(folder.join(path), READ)
+            {
+                tree.texts.insert(path.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
+            }
+            tree.paths.insert(path.to_owned());
+        }
+        Ok(tree)
+    }
+
+    /// The folder `folder` of it as a tree of its own.
+    pub(super) fn below(&self, folder: &str) -> Self {
+        let shorter = |paths: &BTreeSet<String>| {
+            paths.iter().filter_map(|path| inside(path, folder)).map(str::to_owned).collect()
+        };
+        let texts = self
+            .texts
+            .iter()
+            .filter_map(|(path, text)| Some((inside(path, folder)?.to_owned(), text.clone())));
+        let subdir =
+            if self.subdir.is_empty() { folder.to_owned() } else { format!("{}/{folder}", self.subdir) };
+        Self {
+            name: self.name.clone(),
+            subdir,
+            paths: shorter(&self.paths),
+            uncommitted: shorter(&self.uncommitted),
+            texts: texts.collect(),
+            tags: self.tags.clone(),
+        }
+    }
+
+    /// Whether there is a file of this path.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.paths.contains(path)
+    }
+
+    /// The text of a file that says something; empty if there is none.
+    pub(super) fn text(&self, path: &str) -> &str {
+        self.texts.get(path).map_or("", String::as_str)
+    }
+
+    /// The project's own files whose texts are here, those nearest to the top first.
+    pub(super) fn own_texts(&self) -> Vec<(&str, &str)> {
+        let own = |path: &str| !path.split('/').any(|part| FOREIGN.contains(&part));
+        let mut found: Vec<(&str, &str)> = self
+            .texts
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+            .filter(|(path, _)| own(path))
+            .collect();
+        found.sort_by_key(|(path, _)| (path.matches('/').count(), *path));
+        found
+    }
+}
+
+/// A path as seen from a folder that holds it.
+fn inside<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
+    match folder {
+        "" => Some(path),
+        folder => path.strip_prefix(folder)?.strip_prefix('/'),
+    }
+}
+
+/// The last part of a path.
+pub(super) fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The folder that holds a file; empty for the top.
+pub(super) fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// Whether a file's text tells how something is built or packaged.
+fn says_something(path: &str) -> bool {
+    const NAMES: [&str; 15] = [
+        "control",
+        "changelog",
+        "Cargo.toml",
+        "Cargo.lock",
+        "go.mod",
+        "pyproject.toml",
+        "setup.cfg",
+        "setup.py",
+        "configure.ac",
+        "configure.in",
+        "CMakeLists.txt",
+        "meson.build",
+        "Makefile",
+        "GNUmakefile",
+        "config.toml",
+    ];
+    let name = file_name(path);
+    NAMES.contains(&name)
+        || name.ends_with(".spec")
+        || name.ends_with(".spec.in")
+        || name.ends_with("install")
+}
+
+#[cfg(test)]
+impl Tree {
+    /// A tree with these files.
+    pub(super) fn of(files: &[(&str, &str)]) -> Self {
+        let paths = files.iter().map(|(path, _)| (*path).to_owned()).collect();
+        let texts = files.iter().filter(|(path, _)| says_something(path));
+        let texts = texts.map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        Self { name: "folder".to_owned(), paths, texts, ..Self::default() }
+    }
+}
