@@ -113,14 +113,14 @@ fn signal(pid: i32, signal: Signal, is_meant: impl FnOnce() -> bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Child, Command};
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
 
-    /// A shell that waits for a child keeps the arguments that it was given.
+    /// A shell that waits for a line, with these arguments, and has no child that would outlive it.
     fn shell(arguments: &[&str]) -> Child {
-        let script = ["-c", "sleep 100; true"];
-        Command::new("sh").args(script).args(arguments).spawn().expect("a shell")
+        let script = ["-c", "read -r line"];
+        Command::new("sh").args(script).args(arguments).stdin(Stdio::piped()).spawn().expect("a shell")
     }
 
     #[test]
