@@ -255,6 +255,22 @@ async fn a_failing_target_does_not_stop_the_others() {
 }
 
 #[tokio::test]
+async fn a_package_for_the_installer_is_kept_and_never_installed() {
+    let world = World::new();
+    const UDEB: &str = "demo-udeb_1.0-1_amd64.udeb";
+    let built = Script::exits(0).writing(&format!("/build/out/{DEB}"), *b"package");
+    world
+        .engine
+        .on_exec(runs("build.sh", None), built.writing(&format!("/build/out/{UDEB}"), *b"for the installer"));
+    let record = world.run(PIPELINE).await.0.unwrap();
+    assert_eq!(record.outcome, Outcome::Passed);
+    let names: Vec<&str> = record.targets[0].artifacts.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, [UDEB, DEB]);
+    let commands = world.engine.commands();
+    assert!(!commands.iter().any(|command| command.argv.iter().any(|word| word.contains(".udeb"))));
+}
+
+#[tokio::test]
 async fn a_missing_packaging_breaks_its_target_and_no_other() {
     let world = World::new();
     let text = format!("{PIPELINE}[target.\"debian-rpm/rpm\"]\npackaging = \"none.spec\"\n");

@@ -38,6 +38,8 @@ pub enum ArtifactKind {
     Package,
     /// A binary package with debugging symbols.
     Debug,
+    /// A package for the distro's installer alone, `.udeb`: no package manager installs it (d-i's internals, "udebs").
+    Installer,
     /// A source package.
     Source,
     /// A description of the upload or of the build: `.changes`, `.buildinfo`.
@@ -53,7 +55,8 @@ impl ArtifactKind {
             (Format::Deb, "deb" | "udeb") if stem.split('_').next()?.ends_with("-dbgsym") => {
                 Some(Self::Debug)
             }
-            (Format::Deb, "deb" | "udeb") => Some(Self::Package),
+            (Format::Deb, "deb") => Some(Self::Package),
+            (Format::Deb, "udeb") => Some(Self::Installer),
             (Format::Deb, "changes" | "buildinfo") => Some(Self::Description),
             (Format::Deb, "dsc") => Some(Self::Source),
             (Format::Rpm, "rpm") if stem.ends_with(".src") || stem.ends_with(".nosrc") => Some(Self::Source),
@@ -78,6 +81,7 @@ mod tests {
             |name| ArtifactKind::of(name, if name.ends_with(".rpm") { Format::Rpm } else { Format::Deb });
         assert_eq!(kind("hostpulse_1.0-1_amd64.deb"), Some(ArtifactKind::Package));
         assert_eq!(kind("hostpulse-dbgsym_1.0-1_amd64.deb"), Some(ArtifactKind::Debug));
+        assert_eq!(kind("hostpulse-udeb_1.0-1_amd64.udeb"), Some(ArtifactKind::Installer));
         assert_eq!(kind("hostpulse_1.0-1_amd64.changes"), Some(ArtifactKind::Description));
         assert_eq!(kind("hostpulse-1.0-1.x86_64.rpm"), Some(ArtifactKind::Package));
         assert_eq!(kind("hostpulse-debuginfo-1.0-1.x86_64.rpm"), Some(ArtifactKind::Debug));

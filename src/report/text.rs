@@ -73,6 +73,7 @@ fn target_summary(out: &mut String, target: &TargetRecord, tails: &Tails) {
         let kind = match artifact.kind {
             ArtifactKind::Package => "built",
             ArtifactKind::Debug => "debug",
+            ArtifactKind::Installer => "udeb",
             ArtifactKind::Source => "source",
             ArtifactKind::Description => "about",
         };

@@ -45,6 +45,7 @@ fn kind(kind: ArtifactKind) -> &'static str {
     match kind {
         ArtifactKind::Package => "package",
         ArtifactKind::Debug => "debugging symbols",
+        ArtifactKind::Installer => "package for the installer",
         ArtifactKind::Source => "source package",
         ArtifactKind::Description => "description",
     }

@@ -36,6 +36,7 @@ mod tests {
         assert_eq!(of(&["1.0", "1.1-rc1"]).as_deref(), Some(""));
         assert_eq!(of(&["mp3d-1.2", "mp3d-1.3"]).as_deref(), Some("mp3d-"));
         assert_eq!(of(&["agent/v1.2.0", "latest"]).as_deref(), Some("agent/v"));
+        assert_eq!(of(&["agent-1.0", "agent-1.1", "v2"]).as_deref(), Some("agent-"));
         assert_eq!(of(&["v1.0", "1.0"]).as_deref(), Some("v"));
         assert_eq!(of(&["latest", "debian/1.0-1"]), None);
         assert_eq!(of(&[]), None);
