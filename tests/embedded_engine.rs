@@ -84,7 +84,7 @@ async fn the_kernel_keeps_a_container_to_its_limits() {
     let place = Place::new();
     let engine = open(place.path());
     let image = load(&engine, busybox::busybox_image()).await;
-    let limits = Limits { memory: 64 << 20, processes: 50, cpus: Some(0.5) };
+    let limits = Limits { memory: 64 << 20, processes: 50, cpus: Some(0.2) };
     let limited = ContainerSpec { limits, ..spec(image, Network::None, LABEL) };
     let container = engine.create(&limited).await.expect("a container");
     let [memory, processes, processors, done] = limit_files(&container);
@@ -92,12 +92,12 @@ async fn the_kernel_keeps_a_container_to_its_limits() {
         |path: &Path| std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
     assert_eq!(read(&memory).trim(), (64 << 20).to_string());
     assert_eq!(read(&processes).trim(), "50");
-    assert_eq!(read(&processors).split_ascii_whitespace().next(), Some("50000"));
+    assert_eq!(read(&processors).split_ascii_whitespace().next(), Some("20000"));
     let swap = memory.with_file_name("memory.swap.max");
     if swap.exists() {
         assert_eq!(read(&swap).trim(), "0");
     }
-    // What it did: half a processor was all there was.
+    // What it did: a fifth of a processor was all there was, less than what is left by others on a busy machine with one.
     let busy = "timeout 2 sh -c 'while :; do :; done'";
     shell(&engine, &container, busy).await;
     let throttled = read(&done).lines().find_map(|line| line.strip_prefix("nr_throttled ")?.parse().ok());
