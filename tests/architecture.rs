@@ -11,6 +11,7 @@ const LAYERS: [(&str, u8); 22] = [
     ("run", 6),
     ("stage", 5),
     ("provenance", 4),
+    ("notify", 4),
     ("publish", 4),
     ("remote", 4),
     ("sandbox", 4),
