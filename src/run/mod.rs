@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod folders;
 mod images;
+mod inputs;
 mod locked;
 mod new_file;
 mod pages;
