@@ -66,6 +66,8 @@ fn engine_of(command: &Command) -> Option<EngineChoice> {
         | Command::Key(_)
         | Command::Log(_)
         | Command::Report(_)
+        | Command::Why(_)
+        | Command::Diff(_)
         | Command::Unshare { .. }
         | Command::Completions { .. }
         | Command::Man { .. }

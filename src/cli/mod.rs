@@ -8,6 +8,7 @@ mod ci;
 mod clean;
 mod completions;
 mod context;
+mod diff;
 mod doctor;
 #[cfg(test)]
 mod documented;
@@ -32,12 +33,13 @@ mod restore;
 mod run;
 mod schema;
 mod signing_args;
-mod tails;
+mod terminal;
 mod transfer;
 mod update;
 mod verify;
 
 use std::process::ExitCode;
+mod why;
 
 use clap::Parser;
 
@@ -95,6 +97,9 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
         Command::Log(command) => log::log(common, &command),
         Command::Report(command) => report::report(common, command),
         Command::Archive(command) => archive::archive(common, command).await,
+        Command::Why(command) => why::why(common, &command),
+        Command::Diff(command) => diff::diff(common, &command),
+        Command::Shell(command) => shell::shell(common, command).await,
         Command::Release(command) => release::release(common, command).await,
         Command::Publish(command) => publish::publish(common, command).await,
         Command::Key(KeyCommand::Check(command)) => key::check(common, &command),

@@ -5,11 +5,10 @@ use serde_json::json;
 use super::args::{Common, DestinationArguments, OutputFormat, PublishArguments};
 use super::error::CliError;
 use super::signing_args::SigningArguments;
-use super::tails::tails;
 use super::{context, output};
 use crate::model::{Outcome, TargetRecord};
 use crate::publish::Channel;
-use crate::run::{CheckPublished, PublishRequest, PublishedRun, SigningKeys, check_published};
+use crate::run::{CheckPublished, PublishRequest, PublishedRun, SigningKeys, check_published, tails};
 use crate::sign::Passphrase;
 use crate::support::terminal_text::neutralise;
 

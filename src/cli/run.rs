@@ -3,11 +3,10 @@ use tokio_util::sync::CancellationToken;
 use super::args::{Common, OutputFormat, RunArguments};
 use super::ci::{Ci, Told};
 use super::error::CliError;
-use super::tails::tails;
 use super::{context, output, reports};
 use crate::model::{Outcome, RunRecord};
 use crate::report;
-use crate::run::Request;
+use crate::run::{Request, tails};
 
 /// `packhold run`
 pub(super) async fn run(common: &Common, mut arguments: RunArguments) -> Result<u8, CliError> {

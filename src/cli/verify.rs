@@ -1,8 +1,8 @@
 use super::args::{Common, OutputFormat, VerifyArguments};
 use super::error::CliError;
-use super::tails::tails;
 use super::{context, output};
 use crate::report;
+use crate::run::tails;
 
 /// `packhold verify`
 pub(super) async fn verify(common: &Common, arguments: VerifyArguments) -> Result<u8, CliError> {

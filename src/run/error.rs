@@ -44,6 +44,14 @@ pub enum RunError {
         /// The name.
         name: String,
     },
+    /// No archived run has a target.
+    #[error("no archived run has the target {target}")]
+    NoSuchTarget {
+        /// The target.
+        target: Box<TargetName>,
+        /// Those of the newest run.
+        known: Vec<TargetName>,
+    },
     /// A target is for an architecture whose programs the engine's containers cannot run.
     #[error("{target}: the {engine} engine's containers run programs for {own}, and {}", why(.architecture, .interpreter.as_deref()))]
     NoEmulator {
@@ -112,7 +120,7 @@ impl RunError {
     /// The process's exit code: 2 for bad input, 3 for infrastructure, 130 for an interruption.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::NoPackage { .. } | Self::SameName { .. } => 2,
+            Self::Config(_) | Self::NoPackage { .. } | Self::SameName { .. } | Self::NoSuchTarget { .. } => 2,
             Self::Source(
                 SourceError::NoGitCommand(_)
                 | SourceError::GitCommand { .. }
@@ -165,6 +173,13 @@ impl Hint for RunError {
                 )
             }
             Self::SameName { .. } => "name each package once".to_owned(),
+            Self::NoSuchTarget { known, .. } => match known.is_empty() {
+                true => "the archive has no run yet; --archive names another".to_owned(),
+                false => {
+                    let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+                    format!("the newest run has {}", known.join(", "))
+                }
+            },
             Self::NoEmulator { .. } => format!(
                 "{REGISTER} (with flag F); where no service manager does it, `mount -t binfmt_misc binfmt_misc \
                  /proc/sys/fs/binfmt_misc` and `update-binfmts --enable` do; `packhold doctor` shows what is there; or choose \

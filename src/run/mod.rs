@@ -4,12 +4,14 @@
 //! Whatever happens, what was started is removed before [`execute`] returns.
 
 mod changes;
+mod diff;
 mod doctor;
 mod doctor_keys;
 mod error;
 mod files;
 mod folders;
 mod images;
+mod input_changes;
 mod inputs;
 mod locked;
 mod new_file;
@@ -26,8 +28,12 @@ mod reproduce;
 mod request;
 mod source;
 mod target;
+mod stage_why;
+mod tails;
 mod update;
 
+mod usual;
+mod why;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,6 +43,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 pub use doctor::{Finding, Health, Signing, examine};
+pub use diff::diff;
 pub use error::{RunError, exit_code_of};
 pub use files::{VerifyFiles, verify_files};
 pub use folders::{Folders, Swept, sweep};
@@ -49,7 +56,11 @@ pub use release::{ReleaseTag, guard, released, tag, untag};
 pub use replay::{Replay, ReplayRequest, ReplayedArtifact, ReplayedTarget, replay};
 pub use request::{CheckReproducible, Request};
 pub use update::{Updated, sharing_builders, update};
+pub use shell::{Left, ShellRequest, Standing, shell};
+pub use tails::{archived_tails, tails};
 
+pub use usual::{UsualDurations, usual_durations};
+pub use why::{Asked, why};
 use crate::archive::Archive;
 use crate::engine::{Engine, EngineInfo};
 use crate::model::{

@@ -36,7 +36,7 @@ pub use build::{Built, build, reuse_build};
 pub use conditions::Conditions;
 pub use declared_lists::DeclaredLists;
 pub use deps::{DepsRequest, TargetImages, deps};
-pub use diagnose::infrastructure;
+pub use diagnose::{infrastructure, known_failure};
 pub use foresee::{Foreseen, foresee};
 pub use image_policy::{ImagePolicy, LockedImages, own_packages, refused};
 pub use image_store::{ImageStore, load_image};
