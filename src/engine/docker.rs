@@ -11,6 +11,7 @@ mod exec;
 mod images;
 mod limits;
 mod snapshot;
+mod session;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -21,7 +22,7 @@ pub use connect::{DOCKER_SOCKET, PODMAN_SOCKET};
 
 use super::{
     ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineInfo, ExecStatus, Found,
-    ImageId, ImageInfo, ImageSource, Object, Query, Result, Sink, SnapshotId,
+    ImageId, ImageInfo, ImageSource, Object, Query, Result, Session, Sink, SnapshotId,
 };
 
 /// Docker or podman behind a socket. Cloning is cheap and gives the same connection.
@@ -88,7 +89,17 @@ impl Engine for Docker {
         command: &Command,
         sink: &mut Sink<'_>,
     ) -> Result<ExecStatus> {
-        self.run(container, command, sink).await
+        self.run(container, command, None, sink).await
+    }
+
+    async fn attach(
+        &self,
+        container: &ContainerId,
+        command: &Command,
+        session: Session,
+        sink: &mut Sink<'_>,
+    ) -> Result<ExecStatus> {
+        self.run(container, command, Some(session), sink).await
     }
 
     async fn put(&self, container: &ContainerId, path: &str, tar: ByteStream) -> Result<()> {

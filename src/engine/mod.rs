@@ -21,7 +21,7 @@ pub use emulation::{Emulator, emulators};
 pub use types::{
     ByteStream, Capability, Command, CommitSpec, ContainerId, ContainerSpec, EngineError, EngineInfo,
     ExecStatus, Found, ImageId, ImageInfo, ImageSource, Limits, Network, Object, Query, Result, Root,
-    Shortcoming, SnapshotId,
+    Session, Shortcoming, SnapshotId, WindowSize,
 };
 
 /// Receives what a command prints, as bytes in arrival order (standard output and standard error together). Returning
@@ -70,6 +70,17 @@ pub trait Engine: Send + Sync {
 
     /// Unpacks a tar into the existing folder `path` of the container, with the owners that the tar gives as numbers.
     /// A tmpfs in the container is not seen: [`ContainerSpec::init`].
+    /// As [`Engine::exec`], with an input, and with a terminal where one is wanted: for a person who works in a container.
+    ///
+    /// The input is read as the command takes it. When the command has ended no more of it is read.
+    async fn attach(
+        &self,
+        container: &ContainerId,
+        command: &Command,
+        session: Session,
+        sink: &mut Sink<'_>,
+    ) -> Result<ExecStatus>;
+
     async fn put(&self, container: &ContainerId, path: &str, tar: ByteStream) -> Result<()>;
 
     /// The file or folder `path` of the container as a tar whose names begin with the last component of `path`. What

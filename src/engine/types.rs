@@ -330,6 +330,24 @@ pub struct Command {
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a command that somebody works with reads, and the terminal that it is given.
+pub struct Session {
+    /// Its input, up to the end of this.
+    pub input: ByteStream,
+    /// The size of the terminal that it has as standard input, output and error, with every change of it; `None` for a pipe as standard
+    /// input and no terminal. At a terminal the end of [`Session::input`] is no end of input: a byte says that, as at every terminal.
+    pub terminal: Option<tokio::sync::watch::Receiver<WindowSize>>,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters of a line.
+    pub columns: u16,
+}
+
 pub enum ExecStatus {
     /// It ended by itself or by a signal (then 128 + signal, as shells count).
     Exited {
