@@ -22,6 +22,7 @@ mod log;
 mod logging;
 mod man;
 mod output;
+mod painter;
 mod plan;
 mod publish;
 mod receipt;

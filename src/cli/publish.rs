@@ -76,8 +76,9 @@ pub(super) async fn finish(
             folders: context::folders(),
         };
         let logs = request.folders.runs();
-        let (send, shown) = output::show(common.format);
-        let checked = check_published(request, send, context::cancelled_by_signals()).await;
+        let cancel = context::cancelled_by_signals();
+        let (send, shown) = output::show(common.format, &cancel, None);
+        let checked = check_published(request, send, cancel).await;
         let _ = shown.await;
         let (id, checked) = checked?;
         records = checked;

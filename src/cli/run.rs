@@ -26,7 +26,7 @@ pub(super) async fn execute(
     let ci = Ci::of(told.ci);
     let (logs, archive) = (request.folders.runs(), request.archive.clone());
     let quoted = ci.quote(common.format);
-    let (send, shown) = output::show(common.format);
+    let (send, shown) = output::show(common.format, &cancel, Some(archive.clone()));
     let result = crate::run::execute(request, send, cancel).await;
     let _ = shown.await;
     let record = result?;

@@ -9,7 +9,7 @@ pub(super) async fn verify(common: &Common, arguments: VerifyArguments) -> Resul
     let cancel = context::cancelled_by_signals();
     let request = context::verify_request(common, arguments).await?;
     let logs = request.folders.runs();
-    let (send, shown) = output::show(common.format);
+    let (send, shown) = output::show(common.format, &cancel, None);
     let result = crate::run::verify_files(request, send, cancel).await;
     let _ = shown.await;
     let (run, record) = result?;
