@@ -9,9 +9,10 @@ mod containers;
 mod error;
 mod exec;
 mod images;
+mod layers;
 mod limits;
-mod snapshot;
 mod session;
+mod snapshot;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -64,8 +65,8 @@ impl Engine for Docker {
 
     async fn load(&self, source: ImageSource, tag: &str) -> Result<ImageInfo> {
         let loaded = match source {
-            ImageSource::Registry { reference, architecture } => {
-                return self.pull_as(&reference, architecture, tag).await;
+            ImageSource::Registry { reference, architecture, progress } => {
+                return self.pull_as(&reference, architecture, tag, &progress).await;
             }
             ImageSource::Archive(archive) | ImageSource::Chunked { tar: archive, .. } => {
                 self.load_archive(archive).await?

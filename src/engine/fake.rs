@@ -457,7 +457,7 @@ impl Engine for Fake {
     async fn load(&self, source: ImageSource, tag: &str) -> Result<ImageInfo> {
         self.enter(Method::Load).await?;
         let id = match source {
-            ImageSource::Registry { reference, architecture } => {
+            ImageSource::Registry { reference, architecture, .. } => {
                 let known = match architecture {
                     None => reference.clone(),
                     Some(architecture) => format!("{}:{reference}", architecture.platform()),

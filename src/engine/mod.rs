@@ -9,6 +9,7 @@ pub mod docker;
 pub mod embedded;
 mod emulation;
 pub mod fake;
+mod progress;
 mod says;
 mod types;
 
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 
 pub use crate::chunks::ChunkedImage;
 pub use emulation::{Emulator, emulators};
+pub use progress::Progress;
 pub use types::{
     ByteStream, Capability, Command, CommitSpec, ContainerId, ContainerSpec, EngineError, EngineInfo,
     ExecStatus, Found, ImageId, ImageInfo, ImageSource, Limits, Network, Object, Query, Result, Root,
@@ -68,8 +70,6 @@ pub trait Engine: Send + Sync {
         sink: &mut Sink<'_>,
     ) -> Result<ExecStatus>;
 
-    /// Unpacks a tar into the existing folder `path` of the container, with the owners that the tar gives as numbers.
-    /// A tmpfs in the container is not seen: [`ContainerSpec::init`].
     /// As [`Engine::exec`], with an input, and with a terminal where one is wanted: for a person who works in a container.
     ///
     /// The input is read as the command takes it. When the command has ended no more of it is read.
@@ -81,6 +81,8 @@ pub trait Engine: Send + Sync {
         sink: &mut Sink<'_>,
     ) -> Result<ExecStatus>;
 
+    /// Unpacks a tar into the existing folder `path` of the container, with the owners that the tar gives as numbers.
+    /// A tmpfs in the container is not seen: [`ContainerSpec::init`].
     async fn put(&self, container: &ContainerId, path: &str, tar: ByteStream) -> Result<()>;
 
     /// The file or folder `path` of the container as a tar whose names begin with the last component of `path`. What

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 
-use super::{ChunkedImage, Emulator};
+use super::{ChunkedImage, Emulator, Progress};
 use crate::model::{Architecture, Digest};
 use crate::support::Hint;
 
@@ -222,6 +222,8 @@ pub enum ImageSource {
         reference: String,
         /// The architecture whose image is wanted; `None` is the engine's own.
         architecture: Option<Architecture>,
+        /// Who is told how much has come. An engine that does not know tells nothing.
+        progress: Progress,
     },
     /// A `docker save` archive that holds one image.
     Archive(ByteStream),
@@ -328,8 +330,6 @@ pub struct Command {
     pub dir: String,
 }
 
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 /// What a command that somebody works with reads, and the terminal that it is given.
 pub struct Session {
     /// Its input, up to the end of this.
@@ -348,6 +348,8 @@ pub struct WindowSize {
     pub columns: u16,
 }
 
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExecStatus {
     /// It ended by itself or by a signal (then 128 + signal, as shells count).
     Exited {

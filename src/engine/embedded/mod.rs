@@ -329,8 +329,8 @@ impl Engine for Embedded {
 
     async fn load(&self, source: ImageSource, tag: &str) -> Result<ImageInfo> {
         match source {
-            ImageSource::Registry { reference, architecture } => {
-                self.store.pull(&reference, architecture, tag).await
+            ImageSource::Registry { reference, architecture, progress } => {
+                self.store.pull(&reference, architecture, tag, progress).await
             }
             ImageSource::Archive(archive) => self.store.load(archive, tag).await,
             ImageSource::Chunked { tar, chunks } => self.store.load_chunked(tar, Some(chunks), tag).await,
