@@ -30,6 +30,8 @@ mod replay;
 mod reproduce;
 #[path = "real/rootless.rs"]
 mod rootless_engine;
+#[path = "real/shell.rs"]
+mod shell;
 #[path = "real/spec_macros.rs"]
 mod spec_macros;
 #[path = "real/told.rs"]

@@ -49,6 +49,7 @@ fn engine_of(command: &Command) -> Option<EngineChoice> {
         Command::Run(arguments) | Command::Plan(arguments) => &arguments.engine,
         Command::Update(arguments) => &arguments.engine,
         Command::Verify(arguments) => &arguments.engine,
+        Command::Shell(arguments) => &arguments.engine,
         Command::Release(arguments) => &arguments.destination.engine,
         Command::Publish(arguments) if !arguments.rollback && !arguments.destination.no_check => {
             &arguments.destination.engine
@@ -65,9 +66,9 @@ fn engine_of(command: &Command) -> Option<EngineChoice> {
         | Command::Init(_)
         | Command::Key(_)
         | Command::Log(_)
-        | Command::Report(_)
         | Command::Why(_)
         | Command::Diff(_)
+        | Command::Report(_)
         | Command::Unshare { .. }
         | Command::Completions { .. }
         | Command::Man { .. }

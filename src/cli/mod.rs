@@ -33,14 +33,15 @@ mod reports;
 mod restore;
 mod run;
 mod schema;
+mod shell;
 mod signing_args;
 mod terminal;
 mod transfer;
 mod update;
 mod verify;
+mod why;
 
 use std::process::ExitCode;
-mod why;
 
 use clap::Parser;
 
@@ -96,11 +97,11 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
         Command::Update(command) => update::update(common, command).await,
         Command::Verify(command) => verify::verify(common, command).await,
         Command::Log(command) => log::log(common, &command),
-        Command::Report(command) => report::report(common, command),
-        Command::Archive(command) => archive::archive(common, command).await,
         Command::Why(command) => why::why(common, &command),
         Command::Diff(command) => diff::diff(common, &command),
         Command::Shell(command) => shell::shell(common, command).await,
+        Command::Report(command) => report::report(common, command),
+        Command::Archive(command) => archive::archive(common, command).await,
         Command::Release(command) => release::release(common, command).await,
         Command::Publish(command) => publish::publish(common, command).await,
         Command::Key(KeyCommand::Check(command)) => key::check(common, &command),

@@ -120,6 +120,15 @@ impl Inputs {
         })
     }
 
+    /// The builder image of a target, whether or not it came so far that the target's record names it.
+    pub fn builder_image(&self, target: &TargetName) -> StageResult<ImageRecord> {
+        let native = Architecture::of_oci(&self.run.record.engine.arch);
+        let platform = target.architecture.or(native).map(Architecture::platform);
+        let fits = |image: &&ImageRecord| image.platform.is_none() || image.platform == platform;
+        let ids: Vec<Digest> = self.run.record.images.iter().filter(fits).map(|image| image.id).collect();
+        self.image(ImageRole::Builder, &target.builder, &ids)
+    }
+
     /// The images of a target.
     pub fn images(&self, builder: &str, ids: &[Digest]) -> StageResult<TargetImages> {
         Ok(TargetImages {

@@ -26,14 +26,15 @@ mod release;
 mod replay;
 mod reproduce;
 mod request;
+mod shell;
 mod source;
-mod target;
 mod stage_why;
 mod tails;
+mod target;
 mod update;
-
 mod usual;
 mod why;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -42,8 +43,8 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-pub use doctor::{Finding, Health, Signing, examine};
 pub use diff::diff;
+pub use doctor::{Finding, Health, Signing, examine};
 pub use error::{RunError, exit_code_of};
 pub use files::{VerifyFiles, verify_files};
 pub use folders::{Folders, Swept, sweep};
@@ -55,12 +56,12 @@ pub use published::{CheckPublished, PublishedRepository, check_published};
 pub use release::{ReleaseTag, guard, released, tag, untag};
 pub use replay::{Replay, ReplayRequest, ReplayedArtifact, ReplayedTarget, replay};
 pub use request::{CheckReproducible, Request};
-pub use update::{Updated, sharing_builders, update};
 pub use shell::{Left, ShellRequest, Standing, shell};
 pub use tails::{archived_tails, tails};
-
+pub use update::{Updated, sharing_builders, update};
 pub use usual::{UsualDurations, usual_durations};
 pub use why::{Asked, why};
+
 use crate::archive::Archive;
 use crate::engine::{Engine, EngineInfo};
 use crate::model::{

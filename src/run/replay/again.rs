@@ -9,7 +9,7 @@ use crate::archive::{Archive, ArchiveError, Run};
 use crate::compare::{self, Comparison, Difference};
 use crate::model::{Artifact, ArtifactKind, Outcome, Stage, TargetRecord};
 use crate::stage::{
-    Conditions, Prepared, Recorder, StageResult, TargetImages, Workshop, build, infrastructure,
+    BuildOf, Conditions, Prepared, Recorder, StageResult, TargetImages, Workshop, build, infrastructure,
 };
 use crate::support::fs::PathContext;
 
@@ -79,9 +79,8 @@ impl Again {
             *prepared = Some(inputs.prepare(shop, |images| self.has(images)).await);
         }
         let prepared = prepared.clone().transpose()?.flatten();
-        let conditions = Conditions::default();
-        let built =
-            build(shop, recorder, &plan, &inputs.tree, &images, prepared.as_ref(), &conditions).await?;
+        let of = BuildOf { plan: &plan, tree: &inputs.tree, images: &images, prepared: prepared.as_ref() };
+        let built = build(shop, recorder, of, &Conditions::default()).await?;
         Ok((built.artifacts, built.folder))
     }
 
