@@ -126,7 +126,11 @@ async fn a_registry_that_does_not_give_an_image_is_told_as_such() {
     for reference in ["127.0.0.1:1/none", "127.0.0.1:1/none:1.0", "not a reference"] {
         let error = docker
             .load(
-                ImageSource::Registry { reference: reference.to_owned(), architecture: None },
+                ImageSource::Registry {
+                    reference: reference.to_owned(),
+                    architecture: None,
+                    progress: Default::default(),
+                },
                 "packhold-none:1",
             )
             .await

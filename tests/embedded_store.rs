@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use packhold::engine::embedded::store::{Lease, Registries, Store};
-use packhold::engine::{CommitSpec, EngineError, ImageId};
+use packhold::engine::{CommitSpec, EngineError, ImageId, Progress};
 use packhold::model::Digest;
 use packhold::remote::Credentials;
 use tokio::io::AsyncReadExt;
@@ -288,7 +288,7 @@ async fn an_image_comes_from_a_registry_with_a_login_and_keeps_its_identity() {
     let fresh = Store::open(&path("fresh")).expect("a store");
     let name = format!("{}/team/busybox:1", server.address);
     for store in [fresh.clone(), fresh.clone().with_registries(with("wrong"))] {
-        match store.pull(&name, None, "pulled:1").await {
+        match store.pull(&name, None, "pulled:1", Progress::default()).await {
             Err(EngineError::Pull { message, .. }) => {
                 assert!(message.contains("refuses access") && !message.contains("wrong"), "{message}");
             }
@@ -296,7 +296,7 @@ async fn an_image_comes_from_a_registry_with_a_login_and_keeps_its_identity() {
         }
     }
     let fresh = fresh.with_registries(with("correct horse"));
-    let pulled = fresh.pull(&name, None, "pulled:1").await.expect("the image is there");
+    let pulled = fresh.pull(&name, None, "pulled:1", Progress::default()).await.expect("the image is there");
     assert_eq!((pulled.id, &pulled.layers), (image.id, &image.layers));
     save(&fresh, &pulled.id, &path("pulled.tar")).await;
     assert_eq!(parts_of(&path("pulled.tar")), parts_of(&path("image.tar")));

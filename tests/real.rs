@@ -5,6 +5,8 @@ mod common;
 #[expect(dead_code, reason = "each test binary uses some of it")]
 #[path = "common/rootless.rs"]
 mod rootless;
+#[path = "common/screen.rs"]
+mod screen;
 
 #[path = "real/bad_input.rs"]
 mod bad_input;
@@ -12,6 +14,8 @@ mod bad_input;
 mod bad_package;
 #[path = "real/bad_world.rs"]
 mod bad_world;
+#[path = "real/board.rs"]
+mod board;
 #[path = "real/declared.rs"]
 mod declared;
 #[path = "real/emulation.rs"]
@@ -28,6 +32,8 @@ mod replay;
 mod reproduce;
 #[path = "real/rootless.rs"]
 mod rootless_engine;
+#[path = "real/shell.rs"]
+mod shell;
 #[path = "real/spec_macros.rs"]
 mod spec_macros;
 #[path = "real/told.rs"]

@@ -1,6 +1,8 @@
 //! Whole runs on the engine in memory: what is done, what is reused, and what is left when the engine fails.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
+#[path = "scheduler/at_hand.rs"]
+mod at_hand;
 #[path = "scheduler/first_pipeline.rs"]
 mod first_pipeline;
 #[path = "scheduler/spec_file.rs"]

@@ -3,8 +3,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::ci::Told;
+use super::diff::DiffArguments;
 use super::report::ReportArguments;
+use super::shell::ShellArguments;
 use super::signing_args::{KeyArguments, NamedKeys, SigningArguments};
+use super::why::WhyArguments;
 use crate::model::{ImageRole, Scenario, TargetName};
 
 /// Turns a git commit into deb and rpm packages: builds them in disposable containers, proves that they install, and
@@ -56,6 +59,12 @@ pub(super) enum Command {
     Verify(VerifyArguments),
     /// Print the logs of an archived run
     Log(LogArguments),
+    /// Say why a run did what it did: why it ran, why not from the cache, why it failed
+    Why(WhyArguments),
+    /// Say what differs between two runs: sources, what was built from what, images, packages, durations
+    Diff(DiffArguments),
+    /// Open a shell where a run failed: the environment of the failed step, made anew up to that step
+    Shell(ShellArguments),
     /// Write what an archived run did as a page for browsers or for other tools, or a site of all runs
     Report(ReportArguments),
     /// List, show, check and restore what is archived

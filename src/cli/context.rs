@@ -8,6 +8,7 @@ use super::args::{Common, EngineChoice, RunArguments, UpdateArguments, UserlandA
 use super::ci::Told;
 use super::error::CliError;
 use super::leftovers::reap_beside;
+use super::output;
 use super::transfer::credentials;
 use crate::archive::Archive;
 use crate::config::{Builders, ConfigError, LockFile, Pipeline, PipelineFile, VerifySection};
@@ -304,28 +305,31 @@ fn jobs(wanted: Option<usize>) -> usize {
     wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// A token that is cancelled by ctrl-c, SIGTERM and SIGHUP. A second ctrl-c ends the process at once.
+/// A token that is cancelled by ctrl-c, SIGTERM and SIGHUP, which is said. A second ctrl-c ends the process at once.
 pub(super) fn cancelled_by_signals() -> CancellationToken {
     use tokio::signal::unix::{SignalKind, signal};
     let token = CancellationToken::new();
     let cancel = token.clone();
-    tokio::spawn(async move {
-        // One channel for all kinds: what counts is how often somebody asked.
-        let (send, mut asked) = tokio::sync::mpsc::unbounded_channel();
-        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
-            let send = send.clone();
-            if let Ok(mut signal) = signal(kind) {
-                tokio::spawn(async move {
-                    while signal.recv().await.is_some() {
-                        let _ = send.send(());
-                    }
-                });
-            }
+    // One channel for all kinds: what counts is how often somebody asked.
+    let (send, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        let send = send.clone();
+        if let Ok(mut signal) = signal(kind) {
+            tokio::spawn(async move {
+                while signal.recv().await.is_some() {
+                    let _ = send.send(());
+                }
+            });
         }
+    }
+    tokio::spawn(async move {
         asked.recv().await;
-        eprintln!("stopping: removing containers (once more to stop at once)");
+        if !output::is_shown() {
+            eprintln!("{}", output::STOPPING);
+        }
         cancel.cancel();
         asked.recv().await;
+        eprintln!("stopped at once: `packhold clean` removes what is left");
         std::process::exit(130);
     });
     token

@@ -49,6 +49,7 @@ fn engine_of(command: &Command) -> Option<EngineChoice> {
         Command::Run(arguments) | Command::Plan(arguments) => &arguments.engine,
         Command::Update(arguments) => &arguments.engine,
         Command::Verify(arguments) => &arguments.engine,
+        Command::Shell(arguments) => &arguments.engine,
         Command::Release(arguments) => &arguments.destination.engine,
         Command::Publish(arguments) if !arguments.rollback && !arguments.destination.no_check => {
             &arguments.destination.engine
@@ -66,6 +67,8 @@ fn engine_of(command: &Command) -> Option<EngineChoice> {
         | Command::Key(_)
         | Command::Eject(_)
         | Command::Log(_)
+        | Command::Why(_)
+        | Command::Diff(_)
         | Command::Report(_)
         | Command::Unshare { .. }
         | Command::Completions { .. }

@@ -8,6 +8,7 @@ mod ci;
 mod clean;
 mod completions;
 mod context;
+mod diff;
 mod doctor;
 #[cfg(test)]
 mod documented;
@@ -23,6 +24,7 @@ mod logging;
 mod man;
 mod notify;
 mod output;
+mod painter;
 mod plan;
 mod publish;
 mod receipt;
@@ -33,11 +35,13 @@ mod reports;
 mod restore;
 mod run;
 mod schema;
+mod shell;
 mod signing_args;
-mod tails;
+mod terminal;
 mod transfer;
 mod update;
 mod verify;
+mod why;
 
 use std::process::ExitCode;
 
@@ -95,6 +99,9 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
         Command::Update(command) => update::update(common, command).await,
         Command::Verify(command) => verify::verify(common, command).await,
         Command::Log(command) => log::log(common, &command),
+        Command::Why(command) => why::why(common, &command),
+        Command::Diff(command) => diff::diff(common, &command),
+        Command::Shell(command) => shell::shell(common, command).await,
         Command::Report(command) => report::report(common, command),
         Command::Archive(command) => archive::archive(common, command).await,
         Command::Release(command) => release::release(common, command).await,

@@ -5,11 +5,10 @@ use serde_json::json;
 use super::args::{Common, DestinationArguments, OutputFormat, PublishArguments};
 use super::error::CliError;
 use super::signing_args::SigningArguments;
-use super::tails::tails;
 use super::{context, output};
 use crate::model::{Outcome, TargetRecord};
 use crate::publish::Channel;
-use crate::run::{CheckPublished, PublishRequest, PublishedRun, SigningKeys, check_published};
+use crate::run::{CheckPublished, PublishRequest, PublishedRun, SigningKeys, check_published, tails};
 use crate::sign::Passphrase;
 use crate::support::terminal_text::neutralise;
 
@@ -77,8 +76,9 @@ pub(super) async fn finish(
             folders: context::folders(),
         };
         let logs = request.folders.runs();
-        let (send, shown) = output::show(common.format);
-        let checked = check_published(request, send, context::cancelled_by_signals()).await;
+        let cancel = context::cancelled_by_signals();
+        let (send, shown) = output::show(common.format, &cancel, None);
+        let checked = check_published(request, send, cancel).await;
         let _ = shown.await;
         let (id, checked) = checked?;
         records = checked;

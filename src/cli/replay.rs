@@ -24,8 +24,9 @@ pub(super) async fn replay(common: &Common, arguments: ReplayArguments) -> Resul
         folders: context::folders(),
         keep: arguments.keep,
     };
-    let (send, shown) = output::show(common.format);
-    let result = crate::run::replay(request, send, context::cancelled_by_signals()).await;
+    let cancel = context::cancelled_by_signals();
+    let (send, shown) = output::show(common.format, &cancel, None);
+    let result = crate::run::replay(request, send, cancel).await;
     let _ = shown.await;
     let replay = result?;
     match common.format {

@@ -9,9 +9,8 @@ use super::ci::{Ci, CiChoice};
 use super::context;
 use super::error::CliError;
 use super::reports::{self, ReportFiles};
-use super::tails::archived_tails;
 use crate::archive::Archive;
-use crate::run::{write_page, write_site};
+use crate::run::{archived_tails, write_page, write_site};
 use crate::support::fs::PathContext;
 
 #[derive(Args, Debug)]

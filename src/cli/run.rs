@@ -3,11 +3,10 @@ use tokio_util::sync::CancellationToken;
 use super::args::{Common, OutputFormat, RunArguments};
 use super::ci::{Ci, Told};
 use super::error::CliError;
-use super::tails::tails;
 use super::{context, notify, output, reports};
 use crate::model::{Outcome, RunRecord};
 use crate::report;
-use crate::run::Request;
+use crate::run::{Request, tails};
 
 /// `packhold run`
 pub(super) async fn run(common: &Common, mut arguments: RunArguments) -> Result<u8, CliError> {
@@ -28,7 +27,7 @@ pub(super) async fn execute(
     let others = told.others.open(&request.file.folder, request.source.as_deref())?;
     let (logs, archive) = (request.folders.runs(), request.archive.clone());
     let quoted = ci.quote(common.format);
-    let (send, shown) = output::show(common.format);
+    let (send, shown) = output::show(common.format, &cancel, Some(archive.clone()));
     let result = crate::run::execute(request, send, cancel).await;
     let _ = shown.await;
     let record = result?;

@@ -8,7 +8,7 @@ use crate::model::Outcome;
 pub(super) async fn update(common: &Common, arguments: UpdateArguments) -> Result<u8, CliError> {
     let cancel = context::cancelled_by_signals();
     let (request, partly) = context::update_request(common, arguments).await?;
-    let (send, shown) = output::show(common.format);
+    let (send, shown) = output::show(common.format, &cancel, None);
     let result = crate::run::update(request, partly, send, cancel).await;
     let _ = shown.await;
     let updated = result?;

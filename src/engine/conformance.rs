@@ -12,11 +12,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
     ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineError, EngineInfo, ExecStatus,
-    Found, ImageId, ImageInfo, ImageSource, Limits, Network, Object, Query, Root, SnapshotId,
+    Found, ImageId, ImageInfo, ImageSource, Limits, Network, Object, Query, Root, Session, SnapshotId,
+    WindowSize,
 };
 
 /// The label of everything that a check makes.
@@ -73,6 +74,7 @@ checks! {
     Nothing exact_environment: "a command sees the given variables and no others",
     Nothing user: "a command runs as the given user and group",
     Nothing working_directory: "a command runs in the given folder",
+    Nothing input: "a command reads the input that it is given to its end",
     Nothing background_child: "a child that holds the output open does not keep a command from ending",
     Nothing abandoned: "a sink that breaks ends the wait",
     Nothing put_and_get: "what is put comes back with the same bytes, modes and times",
@@ -95,6 +97,8 @@ checks! {
     Isolation put_owners: "what is put has the owners that the tar gives as numbers",
     Isolation signalled: "a command that a signal ended is 128 and the signal",
     Isolation closed_output: "a command that closes its output is waited for",
+    Isolation unread_input: "a command that does not read its input ends",
+    Isolation terminal: "a command at a terminal sees its size, and how that changes",
     Isolation much_output: "everything that a command printed arrives before its end is told",
     Isolation hostname: "a container has the given host name",
     Isolation no_network: "a container without network has loopback only",
@@ -639,6 +643,82 @@ async fn remove_twice(bench: &Bench<'_>) -> Outcome {
     bench.engine.remove(&Object::ImageTag("packhold-conformance:none".to_owned())).await?;
     let Object::Container(id) = container else { return Ok(()) };
     ensure_missing(bench.engine.exec(&id, &shell("exit 0"), &mut |_| ControlFlow::Continue(())).await)
+}
+
+async fn input(bench: &Bench<'_>) -> Outcome {
+    let container = bench.start().await?;
+    let sent: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+    let session = Session { input: stream(sent.clone()), terminal: None };
+    let mut printed = Vec::new();
+    let mut sink = |bytes: &[u8]| {
+        printed.extend_from_slice(bytes);
+        ControlFlow::Continue(())
+    };
+    let status = bench.engine.attach(&container, &command(&["cat"]), session, &mut sink).await?;
+    ensure_eq(status, exited(0))?;
+    ensure(printed == sent, format!("{} of {} bytes came back, or others", printed.len(), sent.len()))
+}
+
+async fn unread_input(bench: &Bench<'_>) -> Outcome {
+    let container = bench.start().await?;
+    // Nobody ends it, and nobody reads it.
+    let (_open, input) = tokio::io::duplex(1);
+    let session = Session { input: Box::pin(input), terminal: None };
+    let mut sink = |_: &[u8]| ControlFlow::Continue(());
+    let status = bench.engine.attach(&container, &shell("exit 3"), session, &mut sink).await?;
+    ensure_eq(status, exited(3))
+}
+
+async fn terminal(bench: &Bench<'_>) -> Outcome {
+    let container = bench.start().await?;
+    let (mut keys, input) = tokio::io::duplex(1024);
+    let (resize, sizes) = tokio::sync::watch::channel(WindowSize { rows: 21, columns: 83 });
+    let session = Session { input: Box::pin(input), terminal: Some(sizes) };
+    let (send, mut shown) = tokio::sync::mpsc::unbounded_channel();
+    let mut sink = |bytes: &[u8]| {
+        let _ = send.send(bytes.to_vec());
+        ControlFlow::Continue(())
+    };
+    let work = async {
+        let mut screen = Vec::new();
+        let mut until = async |wanted: &str| -> Outcome {
+            while !String::from_utf8_lossy(&screen).contains(wanted) {
+                let more = shown.recv().await;
+                screen.extend(
+                    more.ok_or_else(|| format!("no {wanted}: {}", String::from_utf8_lossy(&screen)))?,
+                );
+            }
+            Ok(())
+        };
+        // What is typed is echoed: what is waited for is not in it.
+        let mut size = async |wanted: &str| -> Outcome {
+            for _ in 0..100 {
+                keys.write_all(b"echo \"size $(stty size).\"\n").await?;
+                until("size ").await?;
+                let asked = tokio::time::timeout(Duration::from_millis(200), until(wanted)).await;
+                if asked.is_ok() {
+                    return asked?;
+                }
+            }
+            Err(format!("its size never is {wanted}").into())
+        };
+        size("size 21 83.").await?;
+        resize.send(WindowSize { rows: 40, columns: 120 })?;
+        size("size 40 120.").await?;
+        keys.write_all(b"test -t 0 && test -t 1 && test -t 2 && test -w \"$(tty)\" && exit 7\n").await?;
+        Ok(())
+    };
+    let person = async {
+        match work.await {
+            Ok(()) => std::future::pending().await,
+            failed => failed,
+        }
+    };
+    let user = Command { user: "4321:8765".to_owned(), ..command(&["sh"]) };
+    tokio::select! {
+        status = bench.engine.attach(&container, &user, session, &mut sink) => ensure_eq(status?, exited(7)),
+        failed = person => failed,
+    }
 }
 
 async fn removed_while_running(bench: &Bench<'_>) -> Outcome {

@@ -9,7 +9,9 @@ mod containers;
 mod error;
 mod exec;
 mod images;
+mod layers;
 mod limits;
+mod session;
 mod snapshot;
 
 use std::collections::HashMap;
@@ -21,7 +23,7 @@ pub use connect::{DOCKER_SOCKET, PODMAN_SOCKET};
 
 use super::{
     ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineInfo, ExecStatus, Found,
-    ImageId, ImageInfo, ImageSource, Object, Query, Result, Sink, SnapshotId,
+    ImageId, ImageInfo, ImageSource, Object, Query, Result, Session, Sink, SnapshotId,
 };
 
 /// Docker or podman behind a socket. Cloning is cheap and gives the same connection.
@@ -63,8 +65,8 @@ impl Engine for Docker {
 
     async fn load(&self, source: ImageSource, tag: &str) -> Result<ImageInfo> {
         let loaded = match source {
-            ImageSource::Registry { reference, architecture } => {
-                return self.pull_as(&reference, architecture, tag).await;
+            ImageSource::Registry { reference, architecture, progress } => {
+                return self.pull_as(&reference, architecture, tag, &progress).await;
             }
             ImageSource::Archive(archive) | ImageSource::Chunked { tar: archive, .. } => {
                 self.load_archive(archive).await?
@@ -88,7 +90,17 @@ impl Engine for Docker {
         command: &Command,
         sink: &mut Sink<'_>,
     ) -> Result<ExecStatus> {
-        self.run(container, command, sink).await
+        self.run(container, command, None, sink).await
+    }
+
+    async fn attach(
+        &self,
+        container: &ContainerId,
+        command: &Command,
+        session: Session,
+        sink: &mut Sink<'_>,
+    ) -> Result<ExecStatus> {
+        self.run(container, command, Some(session), sink).await
     }
 
     async fn put(&self, container: &ContainerId, path: &str, tar: ByteStream) -> Result<()> {

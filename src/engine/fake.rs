@@ -19,7 +19,8 @@ use tokio::io::AsyncReadExt;
 use self::files::Files;
 use super::{
     ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Emulator, Engine, EngineError, EngineInfo,
-    ExecStatus, Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Root, Sink, SnapshotId,
+    ExecStatus, Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Root, Session, Sink,
+    SnapshotId,
 };
 use crate::model::{Architecture, Digest};
 
@@ -33,6 +34,7 @@ pub enum Method {
     Save,
     Create,
     Exec,
+    Attach,
     Put,
     Get,
     Commit,
@@ -278,6 +280,44 @@ impl Fake {
             tokio::time::sleep(end.map_or(step, |end| step.min(end - now))).await;
         }
     }
+
+    /// What a command does that reads `input`.
+    async fn run(
+        &self,
+        container: &ContainerId,
+        command: &Command,
+        input: &[u8],
+        sink: &mut Sink<'_>,
+    ) -> Result<ExecStatus> {
+        let gone = ExecStatus::ContainerGone { oom: false };
+        let script = {
+            let mut state = self.lock();
+            state.commands.push(command.clone());
+            if !state.container(container)?.running {
+                return Ok(gone);
+            }
+            state.scripts.iter().rev().find(|(matches, _)| matches(command)).map(|(_, script)| script.clone())
+        };
+        let Some(script) = script else { return shell::run(self, container, command, input, sink).await };
+        if !self.wait(container, Some(script.after)).await? {
+            return Ok(gone);
+        }
+        for (path, bytes) in &script.writes {
+            self.lock().container(container)?.files.write(path, bytes, &command.user);
+        }
+        for chunk in &script.prints {
+            if let ControlFlow::Break(()) = sink(chunk) {
+                return Ok(ExecStatus::Abandoned);
+            }
+        }
+        if script.end.is_none() {
+            self.wait(container, None).await?;
+        }
+        if let Some(ExecStatus::ContainerGone { .. }) = script.end {
+            self.lock().container(container)?.running = false;
+        }
+        Ok(script.end.unwrap_or(gone))
+    }
 }
 
 impl State {
@@ -417,7 +457,7 @@ impl Engine for Fake {
     async fn load(&self, source: ImageSource, tag: &str) -> Result<ImageInfo> {
         self.enter(Method::Load).await?;
         let id = match source {
-            ImageSource::Registry { reference, architecture } => {
+            ImageSource::Registry { reference, architecture, .. } => {
                 let known = match architecture {
                     None => reference.clone(),
                     Some(architecture) => format!("{}:{reference}", architecture.platform()),
@@ -487,34 +527,19 @@ impl Engine for Fake {
         sink: &mut Sink<'_>,
     ) -> Result<ExecStatus> {
         self.enter(Method::Exec).await?;
-        let gone = ExecStatus::ContainerGone { oom: false };
-        let script = {
-            let mut state = self.lock();
-            state.commands.push(command.clone());
-            if !state.container(container)?.running {
-                return Ok(gone);
-            }
-            state.scripts.iter().rev().find(|(matches, _)| matches(command)).map(|(_, script)| script.clone())
-        };
-        let Some(script) = script else { return shell::run(self, container, command, sink).await };
-        if !self.wait(container, Some(script.after)).await? {
-            return Ok(gone);
-        }
-        for (path, bytes) in &script.writes {
-            self.lock().container(container)?.files.write(path, bytes, &command.user);
-        }
-        for chunk in &script.prints {
-            if let ControlFlow::Break(()) = sink(chunk) {
-                return Ok(ExecStatus::Abandoned);
-            }
-        }
-        if script.end.is_none() {
-            self.wait(container, None).await?;
-        }
-        if let Some(ExecStatus::ContainerGone { .. }) = script.end {
-            self.lock().container(container)?.running = false;
-        }
-        Ok(script.end.unwrap_or(gone))
+        self.run(container, command, b"", sink).await
+    }
+
+    async fn attach(
+        &self,
+        container: &ContainerId,
+        command: &Command,
+        session: Session,
+        sink: &mut Sink<'_>,
+    ) -> Result<ExecStatus> {
+        self.enter(Method::Attach).await?;
+        let input = drain(session.input, "read the input of a command").await?;
+        self.run(container, command, &input, sink).await
     }
 
     async fn put(&self, container: &ContainerId, path: &str, tar: ByteStream) -> Result<()> {

@@ -9,6 +9,7 @@ pub mod docker;
 pub mod embedded;
 mod emulation;
 pub mod fake;
+mod progress;
 mod says;
 mod types;
 
@@ -18,10 +19,11 @@ use async_trait::async_trait;
 
 pub use crate::chunks::ChunkedImage;
 pub use emulation::{Emulator, emulators};
+pub use progress::Progress;
 pub use types::{
     ByteStream, Capability, Command, CommitSpec, ContainerId, ContainerSpec, EngineError, EngineInfo,
     ExecStatus, Found, ImageId, ImageInfo, ImageSource, Limits, Network, Object, Query, Result, Root,
-    Shortcoming, SnapshotId,
+    Session, Shortcoming, SnapshotId, WindowSize,
 };
 
 /// Receives what a command prints, as bytes in arrival order (standard output and standard error together). Returning
@@ -65,6 +67,17 @@ pub trait Engine: Send + Sync {
         &self,
         container: &ContainerId,
         command: &Command,
+        sink: &mut Sink<'_>,
+    ) -> Result<ExecStatus>;
+
+    /// As [`Engine::exec`], with an input, and with a terminal where one is wanted: for a person who works in a container.
+    ///
+    /// The input is read as the command takes it. When the command has ended no more of it is read.
+    async fn attach(
+        &self,
+        container: &ContainerId,
+        command: &Command,
+        session: Session,
         sink: &mut Sink<'_>,
     ) -> Result<ExecStatus>;
 

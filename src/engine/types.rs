@@ -5,7 +5,7 @@ use std::pin::Pin;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 
-use super::{ChunkedImage, Emulator};
+use super::{ChunkedImage, Emulator, Progress};
 use crate::model::{Architecture, Digest};
 use crate::support::Hint;
 
@@ -222,6 +222,8 @@ pub enum ImageSource {
         reference: String,
         /// The architecture whose image is wanted; `None` is the engine's own.
         architecture: Option<Architecture>,
+        /// Who is told how much has come. An engine that does not know tells nothing.
+        progress: Progress,
     },
     /// A `docker save` archive that holds one image.
     Archive(ByteStream),
@@ -326,6 +328,24 @@ pub struct Command {
     pub user: String,
     /// The working directory; it exists.
     pub dir: String,
+}
+
+/// What a command that somebody works with reads, and the terminal that it is given.
+pub struct Session {
+    /// Its input, up to the end of this.
+    pub input: ByteStream,
+    /// The size of the terminal that it has as standard input, output and error, with every change of it; `None` for a pipe as standard
+    /// input and no terminal. At a terminal the end of [`Session::input`] is no end of input: a byte says that, as at every terminal.
+    pub terminal: Option<tokio::sync::watch::Receiver<WindowSize>>,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters of a line.
+    pub columns: u16,
 }
 
 /// How a command ended.

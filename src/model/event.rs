@@ -44,6 +44,17 @@ pub enum Event {
         /// The line without its end.
         line: String,
     },
+    /// So much of what the current step moves was moved. Not every step says so, and none more than a few times a second.
+    Progress {
+        /// The target, if it is one target's stage.
+        target: Option<TargetName>,
+        /// The stage.
+        stage: Stage,
+        /// Bytes that were moved.
+        done: u64,
+        /// Bytes in all, where that is known.
+        total: Option<u64>,
+    },
     /// A stage ended.
     StageFinished {
         /// The target, if it is one target's stage.

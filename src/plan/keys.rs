@@ -7,16 +7,25 @@ use crate::model::{Artifact, ArtifactKind, Digest, Hasher};
 /// Raised when Packhold itself builds differently from the same inputs.
 const RECIPE: &str = "1";
 
+/// A named field of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyField {
+    /// Its name; several may have the same: each variable is an `env`.
+    pub name: String,
+    /// Its value; of what is itself known by a digest, that.
+    pub value: String,
+}
+
 /// Collects the named fields of a key.
-struct Key(Hasher);
+struct Key(Vec<KeyField>);
 
 impl Key {
     fn new(kind: &str) -> Self {
-        Self(Hasher::new()).with("kind", kind).with("recipe", RECIPE)
+        Self(Vec::new()).with("kind", kind).with("recipe", RECIPE)
     }
 
-    fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.0.field(name, value).expect("a sink takes every byte");
+    fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.0.push(KeyField { name: name.to_owned(), value: value.into() });
         self
     }
 
@@ -29,8 +38,17 @@ impl Key {
     }
 
     fn finish(self) -> Digest {
-        self.0.finish().0
+        digest(&self.0)
     }
+}
+
+/// The key that has these fields.
+fn digest(fields: &[KeyField]) -> Digest {
+    let mut hasher = Hasher::new();
+    for KeyField { name, value } in fields {
+        hasher.field(name, value).expect("a sink takes every byte");
+    }
+    hasher.finish().0
 }
 
 /// What runs in the container of every image of ours before it is stored, whatever makes it.
@@ -110,6 +128,11 @@ pub struct BuildInputs<'a> {
 
 /// The key of a target's packages.
 pub fn build_key(inputs: BuildInputs<'_>) -> Digest {
+    digest(&build_fields(inputs))
+}
+
+/// What the key of a target's packages is made of, in order.
+pub fn build_fields(inputs: BuildInputs<'_>) -> Vec<KeyField> {
     let BuildInputs { plan, commit, image, prepared } = inputs;
     let key = match &plan.changelog {
         None => Key::new("build"),
@@ -128,7 +151,7 @@ pub fn build_key(inputs: BuildInputs<'_>) -> Digest {
         .with("packaging", &plan.section.packaging)
         .with("prepare", plan.section.prepare.as_deref().unwrap_or_default())
         .with_map("env", &plan.section.env)
-        .finish()
+        .0
 }
 
 /// What `verify.sh` and what it reads are made of.

@@ -15,8 +15,8 @@ mod target;
 pub use dependencies::{BadDependencies, Declared, Dependencies, LONGEST_LIST, SpecFile};
 pub use experiments::{Place, Search, Seen, Setting, whole_build};
 pub use keys::{
-    BuildInputs, PrepareInputs, VerifyInputs, base_key, build_key, builder_key, deps_key, init_key, kit_key,
-    lint_key, prepare_key, provided_key, verify_key,
+    BuildInputs, KeyField, PrepareInputs, VerifyInputs, base_key, build_fields, build_key, builder_key,
+    deps_key, init_key, kit_key, lint_key, prepare_key, provided_key, verify_key,
 };
 pub use locked::{LockNeed, changed_dependencies, locked_images};
 pub use target::{Commit, Packaging, PlanError, TargetPlan, TargetVersion, plan_target};

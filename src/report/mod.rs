@@ -9,8 +9,12 @@
 //! | [`code_quality`] | merge requests of GitLab | JSON |
 //! | [`github_commands`] | annotations of GitHub | workflow commands |
 //! | [`html`] | people, and a folder of all runs | HTML |
+//! | [`why()`] | a terminal: why a run did what it did | text, JSON |
+//! | [`diff()`] | a terminal: what differs between two runs | text, JSON |
 //! | [`markdown()`] | the page of a CI job | GitHub Flavored Markdown |
 
+pub mod changes;
+mod diff;
 mod finding;
 mod github;
 mod gitlab;
@@ -20,7 +24,9 @@ pub mod log;
 mod markdown;
 mod sarif;
 mod text;
+mod why;
 
+pub use diff::{Diff, Side, StageTime, StageTimes, TargetDiff, diff};
 pub use finding::{Finding, Severity, findings};
 pub use github::github_commands;
 pub use gitlab::code_quality;
@@ -28,3 +34,4 @@ pub use junit::junit;
 pub use markdown::markdown;
 pub use sarif::sarif;
 pub use text::{Tails, archived_hint, bytes, duration, summary, verified};
+pub use why::{FailedCheck, FailedStep, Failure, InputChanges, KnownFailure, StageWhy, TargetWhy, Why, why};

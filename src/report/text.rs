@@ -173,9 +173,17 @@ fn hint(out: &mut String, outcome: &Outcome) {
     }
 }
 
-/// Says what the archive holds of a run and how it is got back.
+/// Says what the archive holds of a run and how it is got back, or what to do about what failed.
 pub fn archived_hint(record: &RunRecord, archive: &str) -> String {
-    format!("archived in {archive}\nrestore with: packhold archive restore {} --to DIR", record.id)
+    let failed = record.targets.iter().find(|target| matches!(target.outcome, Outcome::Failed { .. }));
+    let next = match failed {
+        Some(target) => format!(
+            "look closer with: packhold why {}, packhold shell {} --run {}",
+            record.id, target.target, record.id
+        ),
+        None => format!("restore with: packhold archive restore {} --to DIR", record.id),
+    };
+    format!("archived in {archive}\n{next}")
 }
 
 #[cfg(test)]

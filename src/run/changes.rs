@@ -9,7 +9,7 @@ use crate::archive::{Archive, Run, RunFilter};
 use crate::compare::{Comparison, Contents, compare, contents};
 use crate::config::package_changes;
 use crate::model::{Artifact, ArtifactKind, Digest, ImageRecord, RunRecord, TargetRecord};
-use crate::report::html::{Changes, FileChange, ImagePackages, RelationChange, TargetChanges};
+use crate::report::changes::{Changes, FileChange, ImagePackages, RelationChange, TargetChanges};
 
 /// How many earlier runs are looked at to find one that made something.
 const LOOKED_AT: usize = 50;
@@ -48,11 +48,8 @@ pub(super) fn since(
         if pairs.is_empty() {
             continue;
         }
-        let targets = pairs.iter().map(|(then, now)| TargetChanges {
-            target: now.target.clone(),
-            files: files(archive, inside, then, now),
-            images: images((&before.record, then), (record, now)),
-        });
+        let targets =
+            pairs.iter().map(|(then, now)| of_target(archive, inside, (&before.record, then), (record, now)));
         let page = format!("{}.html", before.record.id);
         return Ok(Some(Changes {
             targets: targets.collect(),
@@ -65,6 +62,20 @@ pub(super) fn since(
         }));
     }
     Ok(None)
+}
+
+/// What is different of a target of two runs. `inside` says what is in packages, as far as it is known.
+pub(super) fn of_target(
+    archive: &Archive,
+    inside: &Inside,
+    then: (&RunRecord, &TargetRecord),
+    now: (&RunRecord, &TargetRecord),
+) -> TargetChanges {
+    TargetChanges {
+        target: now.1.target.clone(),
+        files: files(archive, inside, then.1, now.1),
+        images: images(then, now),
+    }
 }
 
 /// The packages of a target that users install, by their names.
@@ -120,8 +131,10 @@ fn compared(
         return (None, Vec::new());
     };
     let comparison = compare(&new.name, &before, &after);
-    let relations = match (contents(&old.name, &before), inside.get(&new.digest)) {
-        (Ok(before), Some(Ok(after))) => relations(&before, after),
+    let known = inside.get(&new.digest).cloned();
+    let after = known.unwrap_or_else(|| contents(&new.name, &after).map_err(|error| error.to_string()));
+    let relations = match (contents(&old.name, &before), after) {
+        (Ok(before), Ok(after)) => relations(&before, &after),
         _ => Vec::new(),
     };
     (Some(comparison), relations)
@@ -147,7 +160,10 @@ fn relations(before: &Contents, after: &Contents) -> Vec<RelationChange> {
 }
 
 /// The images of a target that have other packages than then.
-fn images(then: (&RunRecord, &TargetRecord), now: (&RunRecord, &TargetRecord)) -> Vec<ImagePackages> {
+pub(super) fn images(
+    then: (&RunRecord, &TargetRecord),
+    now: (&RunRecord, &TargetRecord),
+) -> Vec<ImagePackages> {
     fn of<'a>((record, target): (&'a RunRecord, &TargetRecord)) -> Vec<&'a ImageRecord> {
         record.images.iter().filter(|image| target.images.contains(&image.id)).collect()
     }

@@ -62,6 +62,14 @@ pub enum RunError {
         /// The name.
         name: String,
     },
+    /// No archived run has a target.
+    #[error("no archived run has the target {target}")]
+    NoSuchTarget {
+        /// The target.
+        target: Box<TargetName>,
+        /// Those of the newest run.
+        known: Vec<TargetName>,
+    },
     /// A target is for an architecture whose programs the engine's containers cannot run.
     #[error("{target}: the {engine} engine's containers run programs for {own}, and {}", why(.architecture, .interpreter.as_deref()))]
     NoEmulator {
@@ -135,7 +143,8 @@ impl RunError {
             | Self::WouldOverwrite { .. }
             | Self::NoEject { .. }
             | Self::NoPackage { .. }
-            | Self::SameName { .. } => 2,
+            | Self::SameName { .. }
+            | Self::NoSuchTarget { .. } => 2,
             Self::Source(
                 SourceError::NoGitCommand(_)
                 | SourceError::GitCommand { .. }
@@ -194,6 +203,13 @@ impl Hint for RunError {
                 )
             }
             Self::SameName { .. } => "name each package once".to_owned(),
+            Self::NoSuchTarget { known, .. } => match known.is_empty() {
+                true => "the archive has no run yet; --archive names another".to_owned(),
+                false => {
+                    let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+                    format!("the newest run has {}", known.join(", "))
+                }
+            },
             Self::NoEmulator { .. } => format!(
                 "{REGISTER} (with flag F); where no service manager does it, `mount -t binfmt_misc binfmt_misc \
                  /proc/sys/fs/binfmt_misc` and `update-binfmts --enable` do; `packhold doctor` shows what is there; or choose \

@@ -4,6 +4,7 @@
 //! Whatever happens, what was started is removed before [`execute`] returns.
 
 mod changes;
+mod diff;
 mod doctor;
 mod doctor_keys;
 mod eject;
@@ -12,6 +13,8 @@ mod files;
 mod folders;
 mod generated;
 mod images;
+mod input_changes;
+mod inputs;
 mod locked;
 mod new_file;
 mod pages;
@@ -25,9 +28,14 @@ mod release;
 mod replay;
 mod reproduce;
 mod request;
+mod shell;
 mod source;
+mod stage_why;
+mod tails;
 mod target;
 mod update;
+mod usual;
+mod why;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,6 +45,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+pub use diff::diff;
 pub use doctor::{Finding, Health, Signing, examine};
 pub use eject::{Ejected, eject};
 pub use error::{RunError, exit_code_of};
@@ -50,7 +59,11 @@ pub use published::{CheckPublished, PublishedRepository, check_published};
 pub use release::{ReleaseTag, guard, released, tag, untag};
 pub use replay::{Replay, ReplayRequest, ReplayedArtifact, ReplayedTarget, replay};
 pub use request::{CheckReproducible, Request};
+pub use shell::{Left, ShellRequest, Standing, shell};
+pub use tails::{archived_tails, tails};
 pub use update::{Updated, sharing_builders, update};
+pub use usual::{UsualDurations, usual_durations};
+pub use why::{Asked, why};
 
 use crate::archive::Archive;
 use crate::engine::{Engine, EngineInfo};

@@ -2,7 +2,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::replay::archived_pipeline;
+use super::inputs::archived_pipeline;
 use super::{Folders, PublishedRepository, RunError};
 use crate::archive::{Archive, Run};
 use crate::config::Builders;

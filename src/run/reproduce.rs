@@ -18,8 +18,8 @@ use crate::model::{
 };
 use crate::plan::{Place, Search, Seen, TargetPlan, whole_build};
 use crate::stage::{
-    Built, Conditions, Kit, Prepared, Recorder, SourceTree, StageResult, TargetImages, Workshop, build,
-    infrastructure, kit,
+    BuildOf, Built, Conditions, Kit, Prepared, Recorder, SourceTree, StageResult, TargetImages, Workshop,
+    build, infrastructure, kit,
 };
 use crate::support::Hint;
 use crate::support::fs::PathContext;
@@ -59,7 +59,8 @@ pub(super) async fn reproduce(
         let conditions = Conditions::varied(setting.clone(), now, kit.clone());
         recorder.write_line(&format!("packhold: {}", conditions.title("build once more")))?;
         let Again { shop, plan, tree, images, prepared, .. } = again;
-        let seen = match build(shop, recorder, plan, tree, images, *prepared, &conditions).await {
+        let of = BuildOf { plan, tree, images, prepared: *prepared };
+        let seen = match build(shop, recorder, of, &conditions).await {
             Ok(built) => {
                 let changes = changes(again, &built).await.map_err(|error| ended(&error))?;
                 let seen = changes.iter().map(|(place, change)| (place.clone(), change.now)).collect();

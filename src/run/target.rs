@@ -15,8 +15,8 @@ use crate::config::{Builder, TargetSection, VerifySection};
 use crate::model::{Architecture, Digest, InfraReason, Outcome, Reproducibility, Stage, TargetRecord};
 use crate::plan::{BuildInputs, TargetPlan, VerifyInputs, build_key, verify_key};
 use crate::stage::{
-    Built, Conditions, Recorder, StageResult, TargetImages, Verified, VerifyRequest, Workshop, build,
-    environment, infrastructure, reuse_build, reuse_verify, verify,
+    BuildOf, Built, Conditions, Recorder, StageResult, TargetImages, Verified, VerifyRequest, Workshop,
+    build, environment, infrastructure, reuse_build, reuse_verify, verify,
 };
 use crate::support::Hint;
 
@@ -143,8 +143,8 @@ impl Work<'_> {
             Err(outcome) => return self.finish(recorder, Err(outcome)),
         };
         let (shop, tree) = (self.shop, &self.source.tree);
-        let result =
-            build(shop, &mut recorder, plan, tree, images, prepared.as_ref(), &Conditions::default()).await;
+        let of = BuildOf { plan, tree, images, prepared: prepared.as_ref() };
+        let result = build(shop, &mut recorder, of, &Conditions::default()).await;
         self.finish(recorder, result)
     }
 

@@ -24,8 +24,8 @@ pub use reap::{Reaped, reap};
 pub use step::{StepEnd, StepResult, Watch};
 
 use crate::engine::{
-    ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineError, ImageInfo, Limits,
-    Network, Object, Root, SnapshotId,
+    ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineError, ExecStatus, ImageInfo,
+    Limits, Network, Object, Root, Session, Sink, SnapshotId,
 };
 
 /// What installing packages needs: package managers change owners and modes, drop to their own users and run
@@ -71,6 +71,8 @@ const REMOVE_TRIES: u32 = 3;
 pub enum Privileges {
     /// No network, no capabilities: what runs a project's code.
     Build,
+    /// The same with a network, for a person who works in it and asks for one. No run has it.
+    BuildOnline,
     /// A network and the capabilities of a package manager: what fetches and installs packages.
     Install,
     /// No network, and the capabilities of a package manager: what installs packages whose dependencies are there.
@@ -84,7 +86,7 @@ pub enum Privileges {
 impl Privileges {
     fn capabilities(self) -> Vec<String> {
         let names: &[&[&str]] = match self {
-            Self::Build => &[],
+            Self::Build | Self::BuildOnline => &[],
             Self::Install | Self::Offline => &[&INSTALLER],
             Self::Init => &[&INSTALLER, &INIT],
         };
@@ -93,7 +95,7 @@ impl Privileges {
 
     fn network(self) -> Network {
         match self {
-            Self::Install => Network::Outside,
+            Self::Install | Self::BuildOnline => Network::Outside,
             Self::Build | Self::Offline | Self::Init => Network::None,
         }
     }
@@ -235,6 +237,16 @@ impl Sandbox {
         output: &mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send),
     ) -> Result<StepResult, SandboxError> {
         step::run(self.engine.as_ref(), &self.id, command, watch, output).await
+    }
+
+    /// Runs a command that a person works with, for as long as it takes, and hands over what it prints.
+    pub async fn attach(
+        &self,
+        command: &Command,
+        session: Session,
+        sink: &mut Sink<'_>,
+    ) -> Result<ExecStatus, SandboxError> {
+        Ok(self.engine.attach(&self.id, command, session, sink).await?)
     }
 
     /// Unpacks a tar into the existing folder `path`.

@@ -6,12 +6,16 @@ use super::image_store::{Wanted, derive, ensure_loaded, look_up};
 use super::userland::{base, builder_failed, builder_image};
 use super::{Recorder, StageResult, Workshop, diagnose, infrastructure};
 use crate::config::Builder;
-use crate::model::{FailReason, ImageRecord, ImageRole, InfraReason, Outcome};
+use crate::engine::Command;
+use crate::model::{FailReason, ImageRecord, ImageRole, InfraReason, Outcome, Stage};
 use crate::plan::{Declared, Dependencies, TargetPlan, deps_key};
 use crate::sandbox::{Sandbox, SmallFile};
 
 /// How often a deps image is tried when the mirror cannot be reached.
 const TRIES: u32 = 2;
+
+/// What installing dependencies is called.
+pub(super) const INSTALL: &str = "install build dependencies";
 
 /// Exit statuses of `deps.sh` (builders/README.md).
 const MISSING: i64 = 3;
@@ -104,6 +108,23 @@ async fn deps_image(
     }
 }
 
+/// Puts what the packaging declares into a sandbox.
+pub(super) async fn put_lists(stage: Stage, sandbox: &Sandbox, declared: &Dependencies) -> StageResult<()> {
+    let text = declared.text();
+    let list = SmallFile { mode: 0o644, ..SmallFile::script("packaging/declared", text.as_bytes()) };
+    let files = [SmallFile::folder("packaging", 0), list];
+    sandbox.put_files("/build", &files).await.map_err(|e| infrastructure(stage, &e))
+}
+
+/// The command that installs dependencies.
+pub(super) fn install_command(request: DepsRequest<'_>) -> Command {
+    let env = BTreeMap::from([
+        ("PACKHOLD_DECLARED".to_owned(), format!("{PACKAGING}/declared")),
+        ("PACKHOLD_DEPS".to_owned(), request.own.join(" ")),
+    ]);
+    script(request.builder, "deps.sh", &[], env)
+}
+
 /// Installs the dependencies. What the container gets of the commit are the two lists in the image's key, and nothing else.
 async fn install(
     recorder: &mut Recorder,
@@ -111,18 +132,10 @@ async fn install(
     request: DepsRequest<'_>,
     declared: &Dependencies,
 ) -> StageResult<()> {
-    let stage = recorder.stage();
-    let text = declared.text();
-    let list = SmallFile { mode: 0o644, ..SmallFile::script("packaging/declared", text.as_bytes()) };
-    let files = [SmallFile::folder("packaging", 0), list];
-    sandbox.put_files("/build", &files).await.map_err(|e| infrastructure(stage, &e))?;
-    let env = BTreeMap::from([
-        ("PACKHOLD_DECLARED".to_owned(), format!("{PACKAGING}/declared")),
-        ("PACKHOLD_DEPS".to_owned(), request.own.join(" ")),
-    ]);
-    let command = script(request.builder, "deps.sh", &[], env);
+    put_lists(recorder.stage(), sandbox, declared).await?;
+    let command = install_command(request);
     let limits = request.builder.limits();
-    let title = "install build dependencies";
+    let title = INSTALL;
     let result = recorder.step(sandbox, title, &command, &watch(&limits)).await?;
     if result.end.succeeded() {
         return Ok(());

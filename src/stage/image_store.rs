@@ -9,7 +9,9 @@ use super::streams::{blocking, written};
 use super::{ImagePolicy, Recorder, StageResult, Workshop, infrastructure};
 use crate::archive::Archive;
 use crate::config::{Builder, StageLimits};
-use crate::engine::{CommitSpec, Engine, EngineError, Found, ImageInfo, ImageSource, Object, Query};
+use crate::engine::{
+    CommitSpec, Engine, EngineError, Found, ImageInfo, ImageSource, Object, Progress, Query,
+};
 use crate::model::{Architecture, Digest, ImageRecord, ImageRole, InstalledPackage, Origin, Stage};
 use crate::sandbox::{Privileges, Sandbox, SandboxSpec, scope};
 
@@ -201,13 +203,18 @@ pub(super) async fn ensure_loaded(
     crate::stage::streams::blocking(move || archive.keep_image(&id))
         .await
         .map_err(|e| infrastructure(stage, &e))?;
-    load(shop, record.id, &wanted.own_tag(shop)).await.map_err(|e| infrastructure(stage, &e))?;
+    load(shop, recorder, record.id, &wanted.own_tag(shop)).await.map_err(|e| infrastructure(stage, &e))?;
     Ok(())
 }
 
 /// Loads an archived image into the engine under a tag.
-pub(super) async fn load(shop: &Workshop, id: Digest, tag: &str) -> Result<ImageInfo, EngineError> {
-    load_image(shop.engine.as_ref(), &shop.archive, id, tag).await
+pub(super) async fn load(
+    shop: &Workshop,
+    recorder: &Recorder,
+    id: Digest,
+    tag: &str,
+) -> Result<ImageInfo, EngineError> {
+    load_telling(shop.engine.as_ref(), &shop.archive, id, tag, recorder.progress()).await
 }
 
 /// Loads an archived image into an engine under a tag, `name:tag`.
@@ -217,11 +224,25 @@ pub async fn load_image(
     id: Digest,
     tag: &str,
 ) -> Result<ImageInfo, EngineError> {
+    load_telling(engine, archive, id, tag, Progress::default()).await
+}
+
+/// As [`load_image`], and tells how many bytes the engine has taken, and of how many.
+async fn load_telling(
+    engine: &dyn Engine,
+    archive: &Archive,
+    id: Digest,
+    tag: &str,
+    progress: Progress,
+) -> Result<ImageInfo, EngineError> {
     let place = archive.clone();
     // An archive that cannot tell says so when the image is read.
     let chunked = crate::stage::streams::blocking(move || place.chunked(&id)).await.ok().flatten();
     let (archive, name) = (archive.clone(), tag.to_owned());
     let tar = written(move |out| {
+        let image = archive.image(&id).map_err(std::io::Error::other)?;
+        let total = image.layers.iter().map(|layer| layer.size).sum();
+        let out = Counted { out, done: 0, tell: |done| progress.tell(done, Some(total)) };
         archive.export_docker_archive(&id, Some(&name), out).map_err(std::io::Error::other)
     });
     let source = match chunked {
@@ -229,6 +250,26 @@ pub async fn load_image(
         None => ImageSource::Archive(tar),
     };
     engine.load(source, tag).await
+}
+
+/// Tells how much was written.
+struct Counted<W, F> {
+    out: W,
+    done: u64,
+    tell: F,
+}
+
+impl<W: std::io::Write, F: FnMut(u64)> std::io::Write for Counted<W, F> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.done += written as u64;
+        (self.tell)(self.done);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// What an image of ours says of where it came from; an image that was pulled says nothing.

@@ -6,7 +6,7 @@ use super::outputs::repack;
 use super::streams::{owned_by, read};
 use super::{Conditions, Recorder, SourceTree, StageResult, Workshop, diagnose, infrastructure};
 use crate::config::{Builder, PrepareStage};
-use crate::engine::EngineError;
+use crate::engine::{Command, EngineError};
 use crate::model::{Digest, FailReason};
 use crate::plan::{Declared, Dependencies, PrepareInputs, prepare_key};
 use crate::sandbox::{Privileges, Sandbox, SandboxError, SandboxSpec, SmallFile, scope};
@@ -54,6 +54,46 @@ pub async fn prepare_inputs(
     Ok((images, key))
 }
 
+/// What running the prepare script is called.
+pub(super) const PREPARE: &str = "run the prepare script";
+
+/// The sandbox of the shared prepare stage.
+pub(super) fn prepare_spec(
+    shop: &Workshop,
+    stage: &PrepareStage,
+    builder: &Builder,
+    images: &TargetImages,
+) -> SandboxSpec {
+    SandboxSpec {
+        root: images.deps.id.into(),
+        name: format!("{}-prepare", builder.name),
+        privileges: Privileges::Build,
+        limits: container_limits(&stage.limits),
+        run: shop.run.to_string(),
+        hostname: None,
+    }
+}
+
+/// The command of the shared prepare stage.
+pub(super) fn prepare_command(
+    shop: &Workshop,
+    stage: &PrepareStage,
+    builder: &Builder,
+    tree: &SourceTree,
+) -> Command {
+    let usual = Conditions::default();
+    let mut env = stage.env.clone();
+    env.extend([
+        ("PACKHOLD_COMMIT".to_owned(), tree.commit.id.clone()),
+        ("PACKHOLD_VERSION".to_owned(), tree.commit.version.deb.clone()),
+        ("SOURCE_DATE_EPOCH".to_owned(), tree.commit.epoch.to_string()),
+        ("PACKHOLD_SOURCE".to_owned(), usual.folder(SOURCE)),
+        ("PACKHOLD_JOBS".to_owned(), shop.build_jobs.to_string()),
+    ]);
+    let argv = ["/bin/sh", "-eu", "-c", &stage.script].map(str::to_owned).to_vec();
+    as_build_user(builder, argv, env, &usual)
+}
+
 /// Runs the shared prepare stage: its script in the source tree, with no network, as an ordinary user.
 pub async fn prepare(
     shop: &Workshop,
@@ -64,32 +104,16 @@ pub async fn prepare(
     images: &TargetImages,
 ) -> StageResult<Prepared> {
     ensure_deps_loaded(shop, recorder, builder, images).await?;
-    let spec = SandboxSpec {
-        root: images.deps.id.into(),
-        name: format!("{}-prepare", builder.name),
-        privileges: Privileges::Build,
-        limits: container_limits(&stage.limits),
-        run: shop.run.to_string(),
-        hostname: None,
-    };
+    let spec = prepare_spec(shop, stage, builder, images);
     let kind = recorder.stage();
     let tar = shop.scratch.join("prepared.tar");
     let usual = Conditions::default();
     let source = usual.folder(SOURCE);
-    let mut env = stage.env.clone();
-    env.extend([
-        ("PACKHOLD_COMMIT".to_owned(), tree.commit.id.clone()),
-        ("PACKHOLD_VERSION".to_owned(), tree.commit.version.deb.clone()),
-        ("SOURCE_DATE_EPOCH".to_owned(), tree.commit.epoch.to_string()),
-        ("PACKHOLD_SOURCE".to_owned(), source.clone()),
-        ("PACKHOLD_JOBS".to_owned(), shop.build_jobs.to_string()),
-    ]);
+    let command = prepare_command(shop, stage, builder, tree);
     let made = tar.clone();
     scope(&shop.engine, spec, &shop.cancel, |sandbox| async move {
         put_source(recorder, &sandbox, tree, &usual).await?;
-        let argv = ["/bin/sh", "-eu", "-c", &stage.script].map(str::to_owned).to_vec();
-        let command = as_build_user(builder, argv, env, &usual);
-        recorder.must(&sandbox, "run the prepare script", &command, &watch(&stage.limits)).await?;
+        recorder.must(&sandbox, PREPARE, &command, &watch(&stage.limits)).await?;
         let mut outputs = tar::Builder::new(Vec::new());
         for path in &stage.outputs {
             let stream = match sandbox.get(&format!("{source}/{path}")).await {

@@ -1,13 +1,14 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::diagnose;
 use super::{Reporter, StageResult, Workshop};
-use crate::engine::Command;
+use crate::engine::{Command, Progress};
 use crate::model::{Event, Hasher, LogRef, Outcome, Stage, StageRecord, StepRecord, TargetName};
 use crate::sandbox::{Sandbox, StepResult, Watch};
 use crate::support::fs::PathContext;
@@ -24,6 +25,9 @@ const LONGEST_LINE: usize = 4 << 10;
 /// time for a flood.
 const SHOWN_LINES: u64 = 50_000;
 const SHOWN_BYTES: u64 = 16 << 20;
+
+/// How often it is told how far something is.
+const PROGRESS: Duration = Duration::from_millis(300);
 
 /// Keeps the record and the log of one stage while it runs.
 pub struct Recorder {
@@ -100,6 +104,19 @@ impl Recorder {
             stage: self.stage,
             title: title.to_owned(),
         });
+    }
+
+    /// What says how many bytes were moved, and of how many, as often as it is of use.
+    pub fn progress(&self) -> Progress {
+        let (reporter, target, stage) = (self.reporter.clone(), self.target.clone(), self.stage);
+        let last = Mutex::new(Instant::now());
+        Progress::to(move |done, total| {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.elapsed() >= PROGRESS {
+                *last = Instant::now();
+                reporter.say(Event::Progress { target: target.clone(), stage, done, total });
+            }
+        })
     }
 
     /// Says that something was reused instead of done.

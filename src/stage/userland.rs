@@ -159,7 +159,8 @@ async fn userland(shop: &Workshop, recorder: &mut Recorder, builder: &Builder) -
         let tag = wanted.own_tag(shop);
         // An engine is not asked for what it gives anyway.
         let architecture = builder.architecture.filter(|_| builder.emulated);
-        let source = ImageSource::Registry { reference: reference.clone(), architecture };
+        let progress = recorder.progress();
+        let source = ImageSource::Registry { reference: reference.clone(), architecture, progress };
         let pulled = tokio::select! {
             pulled = shop.engine.load(source, &tag) => pulled,
             () = shop.cancel.cancelled() => return Err(interrupted(recorder)),
@@ -340,7 +341,8 @@ async fn from_rootfs(
     })
     .await
     .map_err(|e| infrastructure(stage, &e))?;
-    let image = load(shop, image.id, &wanted.own_tag(shop)).await.map_err(|e| infrastructure(stage, &e))?;
+    let image =
+        load(shop, recorder, image.id, &wanted.own_tag(shop)).await.map_err(|e| infrastructure(stage, &e))?;
     let record = listed(shop, recorder, wanted, &image, origin, obtained).await?;
     let (archive, copy) = (shop.archive.clone(), record.clone());
     blocking(move || archive.add_image(&copy)).await.map_err(|e| infrastructure(stage, &e))?;

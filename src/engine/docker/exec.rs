@@ -4,14 +4,14 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::exec::{CreateExecOptions, StartExecResults};
+use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Docker;
 use super::error::status;
 use super::limits::Reached;
-use crate::engine::{Command, ContainerId, EngineError, ExecStatus, Result, Sink};
+use crate::engine::{Command, ContainerId, EngineError, ExecStatus, Result, Session, Sink};
 
 /// How soon after its start, and at most how often, the engine is asked whether a command has ended.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
@@ -41,6 +41,7 @@ impl Docker {
         &self,
         container: &ContainerId,
         command: &Command,
+        session: Option<Session>,
         sink: &mut Sink<'_>,
     ) -> Result<ExecStatus> {
         let program = command.argv.first().map_or("nothing", String::as_str);
@@ -49,6 +50,8 @@ impl Docker {
         argv.extend(command.env.iter().map(|(name, value)| format!("{name}={value}")));
         argv.extend(command.argv.iter().cloned());
         let options = CreateExecOptions {
+            attach_stdin: Some(session.is_some()),
+            tty: Some(session.as_ref().is_some_and(|session| session.terminal.is_some())),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             cmd: Some(argv),
@@ -61,11 +64,16 @@ impl Docker {
             Ok(exec) => exec.id,
             Err(error) => return self.not_started(container, fail(error), sink).await,
         };
-        let mut output = match self.quick.start_exec(&exec, None).await {
-            Ok(StartExecResults::Attached { output, .. }) => output,
+        let tty = session.as_ref().is_some_and(|session| session.terminal.is_some());
+        let start = StartExecOptions { tty, ..Default::default() };
+        let (mut output, input) = match self.quick.start_exec(&exec, Some(start)).await {
+            Ok(StartExecResults::Attached { output, input }) => (output, input),
             Ok(StartExecResults::Detached) => return Err(self.lost(program)),
             Err(error) => return self.not_started(container, fail(error), sink).await,
         };
+
+        // They end with this call.
+        let _passing = session.map(|session| self.pass_on(&exec, session, input));
 
         let mut complaint = Vec::new();
         let mut pass = |chunk: &[u8]| {

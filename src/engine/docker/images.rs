@@ -8,7 +8,8 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::Docker;
 use super::error::{Upload, reader, status, words};
-use crate::engine::{ByteStream, EngineError, Found, ImageId, ImageInfo, Result};
+use super::layers::Layers;
+use crate::engine::{ByteStream, EngineError, Found, ImageId, ImageInfo, Progress, Result};
 use crate::model::{Architecture, Digest};
 
 /// A reference with its tag: without one, the API pulls every tag that the repository has.
@@ -47,13 +48,14 @@ impl Docker {
         reference: &str,
         architecture: Option<Architecture>,
         tag: &str,
+        progress: &Progress,
     ) -> Result<ImageInfo> {
         let _one = self.pulling.lock().await;
         let before = match architecture {
             Some(_) => self.find_image(reference).await?,
             None => Vec::new(),
         };
-        let image = self.pull(reference, architecture).await?;
+        let image = self.pull(reference, architecture, progress).await?;
         let tagged = self.tag(&image, tag).await;
         if architecture.is_some() && !reference.contains('@') {
             let full = full_name(reference);
@@ -70,7 +72,12 @@ impl Docker {
         tagged.map(|()| image)
     }
 
-    async fn pull(&self, reference: &str, architecture: Option<Architecture>) -> Result<ImageInfo> {
+    async fn pull(
+        &self,
+        reference: &str,
+        architecture: Option<Architecture>,
+        progress: &Progress,
+    ) -> Result<ImageInfo> {
         let pull_error = |message| EngineError::Pull { reference: reference.to_owned(), message };
         if !is_reference(reference) {
             return Err(pull_error("it is not a valid reference".to_owned()));
@@ -82,9 +89,15 @@ impl Docker {
             options = options.platform(platform);
         }
         let options = options.build();
-        let progress = self.patient.create_image(Some(options), None, None);
+        let told = self.patient.create_image(Some(options), None, None);
+        let mut layers = Layers::default();
+        let listen = |line| {
+            layers.hear(line);
+            layers.tell(progress);
+            futures_util::future::ok(())
+        };
         // A failure after the first byte comes as a line of a body of status 200.
-        progress.try_for_each(|_| async { Ok(()) }).await.map_err(|error| {
+        told.try_for_each(listen).await.map_err(|error| {
             match self.error(format!("pull {reference}"), "", error) {
                 EngineError::NotFound(_) => {
                     pull_error("the registry has no such image, or wants a login".to_owned())

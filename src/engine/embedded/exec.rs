@@ -1,13 +1,16 @@
 use std::os::fd::AsFd;
 
-use tokio::io::AsyncReadExt;
-use tokio::process::ChildStdout;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::cgroup::{Counters, Group};
+use super::frame::{Frame, MOST};
 use super::record::Folder;
-use super::request::{Exec, Report, Request};
+use super::request::{Exec, Input, Report, Request};
 use super::{Embedded, io_error};
-use crate::engine::{Command, ContainerId, EngineError, ExecStatus, Result, Sink};
+use crate::engine::{Command, ContainerId, EngineError, ExecStatus, Result, Session, Sink, WindowSize};
 
 /// What a pipe holds at most (pipe(7), F_GETPIPE_SZ), where the kernel does not tell.
 const PIPE: usize = 1 << 16;
@@ -17,6 +20,7 @@ impl Embedded {
         &self,
         container: &ContainerId,
         command: &Command,
+        session: Option<Session>,
         sink: &mut Sink<'_>,
     ) -> Result<ExecStatus> {
         let (folder, record) = self.existing(container)?;
@@ -30,12 +34,22 @@ impl Embedded {
         };
         let path = folder.path.clone();
         let capabilities = record.capabilities;
-        let Some(request) = Exec::new(path, folder.id.clone(), first, capabilities, command) else {
+        let input = match &session {
+            None => Input::Empty,
+            Some(Session { terminal: None, .. }) => Input::Pipe,
+            Some(Session { terminal: Some(size), .. }) => Input::Terminal(*size.borrow()),
+        };
+        let Some(request) = Exec::new(path, folder.id.clone(), first, capabilities, command, input) else {
             let message = format!("the user {} is not UID:GID as numbers", command.user);
             return Err(EngineError::Refused { action, message });
         };
         let helper = self.program.start(&Request::Exec(request)).await.map_err(fail)?;
-        let (mut output, _, ended) = helper.ended();
+        let (mut output, input, ended) = helper.ended();
+        // It ends with this call.
+        let _feeding = match (session, input) {
+            (Some(session), Some(input)) => Some(AbortOnDropHandle::new(tokio::spawn(feed(session, input)))),
+            _ => None,
+        };
         let mut ended = Box::pin(ended);
         let mut chunk = vec![0; 64 * 1024];
         let mut open = true;
@@ -75,6 +89,32 @@ impl Embedded {
             report => Err(report.into_error(action)),
         }
     }
+}
+
+/// Passes the input and the sizes of the terminal on, as the helper takes them.
+async fn feed(session: Session, mut to: ChildStdin) -> std::io::Result<()> {
+    let Session { mut input, terminal: mut sizes } = session;
+    let mut chunk = vec![0; MOST];
+    loop {
+        let frame = tokio::select! {
+            read = input.read(&mut chunk) => match read? {
+                0 => return Ok(()),
+                length => Frame::Input(chunk[..length].to_vec()),
+            },
+            size = changed(&mut sizes) => Frame::Size(size),
+        };
+        to.write_all(&frame.bytes()).await?;
+    }
+}
+
+/// The next size of a terminal. Without a terminal there is none ever.
+async fn changed(sizes: &mut Option<watch::Receiver<WindowSize>>) -> WindowSize {
+    if let Some(sizes) = sizes
+        && sizes.changed().await.is_ok()
+    {
+        return *sizes.borrow_and_update();
+    }
+    std::future::pending().await
 }
 
 /// A command failed: on its own, or because a limit was reached, or because its container was removed.

@@ -44,7 +44,7 @@
 //! | CVE-2021-20199, what comes from outside seems to come from the container itself | not applicable: no port is forwarded |
 //! | CVE-2024-21626, a working directory in an open file of the runtime | tested by escapes: `a_working_directory…` |
 //! | CVE-2025-31133, CVE-2025-62161, a link in place of the `/dev/null` that hides files | tested by escapes: `an_image_whose_folders_are_links…`; the library checks the device, in a `/dev` that no process has seen yet |
-//! | CVE-2025-52565, `/dev/console` swapped while it is mounted | not applicable: no terminals |
+//! | CVE-2025-52565, `/dev/console` swapped while it is mounted | not applicable: no terminal is mounted. One that a command gets is made in the container's own devpts, and what is opened there has to be its multiplexer |
 //! | CVE-2025-52881, CVE-2025-62596, writes to `/proc` redirected | not applicable: no labels and no sysctls are written, and `/proc` cannot be swapped |
 //! | CVE-2025-54867, `/proc` or `/sys` of an image is a link | tested by escapes: `an_image_whose_folders_are_links…` |
 //! | CVE-2020-15257, the runtime's sockets reached over the host's network | not applicable: nothing listens but for a moment, on a path that a container does not have |
@@ -56,6 +56,7 @@ mod containers;
 mod discard;
 mod exec;
 mod files;
+mod frame;
 mod held;
 pub mod helper;
 mod launch;
@@ -84,7 +85,7 @@ use self::record::{Folder, Record};
 use self::store::{Lease, Registries, Store};
 use super::{
     ByteStream, Command, CommitSpec, ContainerId, ContainerSpec, Engine, EngineError, EngineInfo, ExecStatus,
-    Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Sink, SnapshotId, emulators,
+    Found, ImageId, ImageInfo, ImageSource, Object, Query, Result, Session, Sink, SnapshotId, emulators,
 };
 use crate::support::fs::is_full;
 
@@ -328,8 +329,8 @@ impl Engine for Embedded {
 
     async fn load(&self, source: ImageSource, tag: &str) -> Result<ImageInfo> {
         match source {
-            ImageSource::Registry { reference, architecture } => {
-                self.store.pull(&reference, architecture, tag).await
+            ImageSource::Registry { reference, architecture, progress } => {
+                self.store.pull(&reference, architecture, tag, progress).await
             }
             ImageSource::Archive(archive) => self.store.load(archive, tag).await,
             ImageSource::Chunked { tar, chunks } => self.store.load_chunked(tar, Some(chunks), tag).await,
@@ -350,7 +351,17 @@ impl Engine for Embedded {
         command: &Command,
         sink: &mut Sink<'_>,
     ) -> Result<ExecStatus> {
-        self.run(container, command, sink).await
+        self.run(container, command, None, sink).await
+    }
+
+    async fn attach(
+        &self,
+        container: &ContainerId,
+        command: &Command,
+        session: Session,
+        sink: &mut Sink<'_>,
+    ) -> Result<ExecStatus> {
+        self.run(container, command, Some(session), sink).await
     }
 
     async fn put(&self, container: &ContainerId, path: &str, tar: ByteStream) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What the engine and its helper process say to each other.
 //!
-//! The helper reads one line of JSON, a [`Request`], from its standard input, and for [`Request::Put`] a tar after it.
+//! The helper reads one line of JSON, a [`Request`], from its standard input, and after it for [`Request::Put`] a tar, for
+//! [`Request::Exec`] with an input [`Frame`](super::frame::Frame)s.
 //! Its standard output is data: what a command prints, or a tar. On standard error it says how it ended, as one line of
 //! JSON, a [`Report`].
 
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::record::Process;
-use crate::engine::{Command, EngineError, Limits};
+use crate::engine::{Command, EngineError, Limits, WindowSize};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
@@ -66,6 +67,18 @@ pub(super) struct Exec {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) dir: String,
+    pub(super) input: Input,
+}
+
+/// The standard input of a command.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Input {
+    /// It is empty.
+    Empty,
+    /// A pipe.
+    Pipe,
+    /// A terminal of this size, which is standard output and error too.
+    Terminal(WindowSize),
 }
 
 impl Exec {
@@ -76,6 +89,7 @@ impl Exec {
         first: Process,
         capabilities: Vec<String>,
         command: &Command,
+        input: Input,
     ) -> Option<Self> {
         let (uid, gid) = command.user.split_once(':')?;
         Some(Self {
@@ -88,6 +102,7 @@ impl Exec {
             uid: uid.parse().ok()?,
             gid: gid.parse().ok()?,
             dir: command.dir.clone(),
+            input,
         })
     }
 }

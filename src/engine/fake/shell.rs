@@ -11,11 +11,13 @@ enum Word {
     Stops,
 }
 
-/// Runs a program, or `sh -c` with simple commands between `;` and `&`, and `>` into a file.
+/// Runs a program, or simple commands with `>` into a file: those of `sh -c` between `;` and `&`, or those that `/bin/sh` reads, a
+/// line each.
 pub(super) async fn run(
     fake: &Fake,
     container: &ContainerId,
     command: &Command,
+    input: &[u8],
     sink: &mut Sink<'_>,
 ) -> Result<ExecStatus> {
     let exited = |code| Ok(ExecStatus::Exited { code, oom: false, process_limit: false });
@@ -26,6 +28,11 @@ pub(super) async fn run(
             .map(|line| line.rsplit_once("& ").map_or(line, |(_, last)| last))
             .map(|line| shell_words::split(line).unwrap_or_default())
             .collect(),
+        // It reads what it is to do.
+        [shell] if shell == "/bin/sh" => {
+            let text = String::from_utf8_lossy(input);
+            text.lines().map(|line| shell_words::split(line).unwrap_or_default()).collect()
+        }
         argv => vec![argv.to_vec()],
     };
     for line in lines {
@@ -33,7 +40,7 @@ pub(super) async fn run(
             Some(at) => (line[..at].to_vec(), line.get(at + 1).cloned()),
             None => (line.into_iter().filter(|word| word != ">&2").collect(), None),
         };
-        match word(fake, container, command, &words).await? {
+        match word(fake, container, command, input, &words).await? {
             Word::Exits(code) => return exited(code),
             Word::Stops => return Ok(ExecStatus::ContainerGone { oom: false }),
             Word::Prints(bytes) => match file {
@@ -55,7 +62,13 @@ pub(super) async fn run(
 
 const MISSING: &[u8] = b": not found\n";
 
-async fn word(fake: &Fake, container: &ContainerId, command: &Command, words: &[String]) -> Result<Word> {
+async fn word(
+    fake: &Fake,
+    container: &ContainerId,
+    command: &Command,
+    input: &[u8],
+    words: &[String],
+) -> Result<Word> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let (uid, gid) = command.user.split_once(':').unwrap_or_default();
     Ok(Word::Prints(match words.as_slice() {
@@ -69,6 +82,7 @@ async fn word(fake: &Fake, container: &ContainerId, command: &Command, words: &[
         ["/bin/env"] => {
             command.env.iter().flat_map(|(name, value)| format!("{name}={value}\n").into_bytes()).collect()
         }
+        ["cat"] => input.to_vec(),
         ["cat", path] => match fake.lock().container(container)?.files.read(path) {
             Some(bytes) => bytes,
             None => return Ok(Word::Exits(1)),

@@ -1,76 +1,9 @@
-use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::{badge_of, digest, safe, scrolled, time};
 use crate::compare::Comparison;
-use crate::config::PackageChange;
-use crate::model::{ImageRole, RunId, TargetName};
+use crate::report::changes::{Changes, FileChange, ImagePackages};
 use crate::report::text::bytes;
-
-/// What is different from an earlier run of the same package.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changes {
-    /// The earlier run.
-    pub run: RunId,
-    /// Its version.
-    pub version: String,
-    /// Its commit.
-    pub commit: String,
-    /// When it was.
-    pub started: Timestamp,
-    /// Its outcome in a word.
-    pub outcome: String,
-    /// The address of its page, if there is one.
-    pub page: Option<String>,
-    /// What is different, by target.
-    pub targets: Vec<TargetChanges>,
-}
-
-/// What is different of one target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetChanges {
-    /// The target.
-    pub target: TargetName,
-    /// Its packages, the unchanged too.
-    pub files: Vec<FileChange>,
-    /// The images in which packages are others.
-    pub images: Vec<ImagePackages>,
-}
-
-/// A package of two runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileChange {
-    /// The package's name.
-    pub package: String,
-    /// The size of its file then, bytes; `None` if there was none.
-    pub old: Option<u64>,
-    /// The size of its file now.
-    pub new: Option<u64>,
-    /// What is in it, compared, where both could be read.
-    pub comparison: Option<Comparison>,
-    /// What else it needs, or offers, than then.
-    pub relations: Vec<RelationChange>,
-}
-
-/// A kind of relation that changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RelationChange {
-    /// The kind, in the format's words.
-    pub kind: String,
-    /// What came.
-    pub added: Vec<String>,
-    /// What went.
-    pub removed: Vec<String>,
-}
-
-/// The packages of an image that came, went, or are others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImagePackages {
-    /// What the image is for.
-    pub role: ImageRole,
-    /// Its packages.
-    pub packages: Vec<PackageChange>,
-}
 
 pub(super) fn changes(changes: Option<&Changes>) -> Markup {
     let Some(changes) = changes else {
@@ -103,33 +36,12 @@ fn sizes(files: &[FileChange]) -> Markup {
                         th.name scope="row" { (safe(&file.package)) }
                         td.number { (size(file.old)) }
                         td.number { (size(file.new)) }
-                        td.number { (difference(file.old, file.new)) }
-                        td { (verdict(file)) }
+                        td.number { (file.growth()) }
+                        td { (file.verdict()) }
                     }
                 }
             }
         }
-    }
-}
-
-fn difference(old: Option<u64>, new: Option<u64>) -> String {
-    match (old, new) {
-        (Some(old), Some(new)) if new > old => format!("+{}", bytes(new - old)),
-        (Some(old), Some(new)) if new < old => format!("−{}", bytes(old - new)),
-        (Some(_), Some(_)) => "0".to_owned(),
-        (None, _) => "new".to_owned(),
-        (_, None) => "gone".to_owned(),
-    }
-}
-
-fn verdict(file: &FileChange) -> String {
-    match &file.comparison {
-        Some(Comparison::Identical) => "the same bytes".to_owned(),
-        Some(Comparison::SignatureDiffers) => "the same but for its signature".to_owned(),
-        Some(Comparison::Differs { differences, more, .. }) => {
-            format!("{} differences", differences.len() + more)
-        }
-        None => "–".to_owned(),
     }
 }
 

@@ -18,7 +18,6 @@ mod trend;
 use base64::Engine as _;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-pub use changes::{Changes, FileChange, ImagePackages, RelationChange, TargetChanges};
 pub use page::{Page, Receipt, page};
 pub use site::{Listed, Site, Trend, site};
 pub use trend::Point;

@@ -2,10 +2,11 @@ use std::collections::BTreeMap;
 
 use maud::html;
 
-use super::changes::{Changes, changes};
+use super::changes::changes;
 use super::{badge, checks, document, logs, origin, overview, packages, safe, time};
 use crate::compare::Contents;
 use crate::model::{Digest, RunRecord};
+use crate::report::changes::Changes;
 use crate::report::log::Excerpt;
 use crate::report::text::duration;
 

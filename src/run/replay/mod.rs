@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use again::Again;
-pub(super) use again::archived_pipeline;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedSender;
@@ -130,7 +129,7 @@ pub async fn replay(
     platform::check(&info, &places)?;
     let engine = engine_record(info);
     let again = Again::open(&request.archive, run, scratch.path())?;
-    let record = &again.run.record;
+    let record = &again.inputs.run.record;
     let environment = beside::environment(record, &engine);
     let mut targets = Vec::new();
     let mut prepared = None;

@@ -185,7 +185,12 @@ fn recognised(tail: &[u8]) -> Option<FailReason> {
 
 /// What the end of a log tells of why a step failed, with a hint.
 pub(super) fn told(recorder: &Recorder) -> Option<(String, String)> {
-    known::recognise(recorder.tail()).map(|known| (known.says, known.hint))
+    known_failure(recorder.tail())
+}
+
+/// What the table of known failures tells of what a step printed at its end: what is wrong, and what to do about it.
+pub fn known_failure(tail: &[u8]) -> Option<(String, String)> {
+    known::recognise(tail).map(|known| (known.says, known.hint))
 }
 
 /// The values of the lines `packhold: WORD: VALUE` that a builder's script printed (builders/README.md).

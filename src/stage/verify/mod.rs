@@ -34,6 +34,7 @@ use crate::model::{Check, Digest, FailReason, ImageRecord, Outcome, PackageIdent
 
 pub use package::{PackageFile, Previous};
 pub use session::environment;
+pub(super) use session::put_packages;
 
 /// What verify is asked.
 #[derive(Clone, Copy)]

@@ -8,13 +8,13 @@ use super::state::{Finding, State};
 use super::{Bench, Done, Halt, hint};
 use crate::config::{Builder, StageLimits};
 use crate::engine::{Command, Root};
-use crate::model::{Check, FailReason, Outcome, Scenario, TargetName, Tier};
+use crate::model::{Check, FailReason, Outcome, Scenario, Stage, TargetName, Tier};
 use crate::plan::TargetPlan;
 use crate::sandbox::{Privileges, Sandbox, SandboxSpec, SmallFile, Snapshot, StepEnd, StepResult, scope};
 use crate::stage::environment::{container_limits, put_scripts, script, version_env, watch};
 use crate::stage::streams::written;
 use crate::stage::userland::builder_failed;
-use crate::stage::{Recorder, SourceTree, diagnose, infrastructure};
+use crate::stage::{Recorder, SourceTree, StageResult, Workshop, diagnose, infrastructure};
 use crate::support::terminal_text::neutralise;
 
 /// Where the packages lie in the sandbox.
@@ -81,40 +81,51 @@ where
     .map_err(|e| Halt::Stage(infrastructure(stage, &e)))?
 }
 
+/// Puts a builder's scripts and packages, new and earlier ones, into a sandbox.
+pub(in crate::stage) async fn put_packages(
+    shop: &Workshop,
+    stage: Stage,
+    sandbox: &Sandbox,
+    builder: &Builder,
+    [new, old]: [&[PackageFile]; 2],
+) -> StageResult<()> {
+    let infra = |error| infrastructure(stage, &error);
+    put_scripts(sandbox, builder).await.map_err(infra)?;
+    let folders = ["packages", "packages/new", "packages/old"];
+    let folders: Vec<SmallFile<'_>> = folders.map(|name| SmallFile::folder(name, 0)).into();
+    sandbox.put_files("/", &folders).await.map_err(infra)?;
+    let of = |folder: &'static str, files: &[PackageFile]| -> Vec<(String, PackageFile)> {
+        files.iter().map(|file| (format!("{folder}/{}", file.name), file.clone())).collect()
+    };
+    let files = [of("new", new), of("old", old)].concat();
+    let archive = shop.archive.clone();
+    let tar = written(move |out| {
+        let mut tar = tar::Builder::new(out);
+        for (name, file) in files {
+            let content: Box<dyn std::io::Read> = match &file.path {
+                Some(path) => Box::new(File::open(path)?),
+                None => Box::new(archive.open_blob(&file.digest).map_err(std::io::Error::other)?),
+            };
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            header.set_size(file.size);
+            tar.append_data(&mut header, &name, content)?;
+        }
+        tar.into_inner()?.flush()
+    });
+    sandbox.put(PACKAGES, tar).await.map_err(infra)
+}
+
 impl Session<'_> {
     /// Puts the builder's scripts and the packages, new and earlier ones, into the sandbox.
     pub async fn put(&mut self) -> Done {
+        let Bench { shop, request } = self.bench;
+        let old = request.previous.map_or(&[][..], |previous| &previous.packages);
         let stage = self.recorder.stage();
-        let infra = |error| Halt::Stage(infrastructure(stage, &error));
-        put_scripts(&self.sandbox, self.builder).await.map_err(infra)?;
-        let folders = ["packages", "packages/new", "packages/old"];
-        let folders: Vec<SmallFile<'_>> = folders.map(|name| SmallFile::folder(name, 0)).into();
-        self.sandbox.put_files("/", &folders).await.map_err(infra)?;
-        let request = self.bench.request;
-        let mut files: Vec<(String, PackageFile)> =
-            request.packages.iter().map(|file| (format!("new/{}", file.name), file.clone())).collect();
-        if let Some(previous) = request.previous {
-            files.extend(previous.packages.iter().map(|file| (format!("old/{}", file.name), file.clone())));
-        }
-        let archive = self.bench.shop.archive.clone();
-        let tar = written(move |out| {
-            let mut tar = tar::Builder::new(out);
-            for (name, file) in files {
-                let content: Box<dyn std::io::Read> = match &file.path {
-                    Some(path) => Box::new(File::open(path)?),
-                    None => Box::new(archive.open_blob(&file.digest).map_err(std::io::Error::other)?),
-                };
-                let mut header = tar::Header::new_gnu();
-                header.set_mode(0o644);
-                header.set_uid(0);
-                header.set_gid(0);
-                header.set_mtime(0);
-                header.set_size(file.size);
-                tar.append_data(&mut header, &name, content)?;
-            }
-            tar.into_inner()?.flush()
-        });
-        self.sandbox.put(PACKAGES, tar).await.map_err(infra)
+        Ok(put_packages(shop, stage, &self.sandbox, self.builder, [request.packages, old]).await?)
     }
 
     /// What the system is like now, for other sessions to start from. This one ends.

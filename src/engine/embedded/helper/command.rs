@@ -16,7 +16,9 @@ use nix::unistd::{Gid, Uid, chdir, dup2, setgroups, setresgid, setresuid, setsid
 use rustix::thread::{set_keep_capabilities, set_no_new_privs};
 
 use super::entered::has_ended;
+use super::input::Stdin;
 use super::seccomp::{self, Filters};
+use super::terminal;
 use crate::engine::embedded::cgroup;
 use crate::engine::embedded::held::Held;
 use crate::engine::embedded::record::Process;
@@ -43,7 +45,7 @@ pub(super) struct Start {
     pub(super) first: Held,
     pub(super) doors: Vec<File>,
     pub(super) filters: Filters,
-    pub(super) input: File,
+    pub(super) input: Stdin,
 }
 
 impl Start {
@@ -59,7 +61,9 @@ impl Start {
         let Self { request, first, doors, filters, input } = self;
         // Signals to a group of processes are for the container's.
         setsid().map_err(failing("begin a session"))?;
-        dup2(input.as_raw_fd(), 0).map_err(failing("take the input"))?;
+        if let Stdin::File(input) = &input {
+            dup2(input.as_raw_fd(), 0).map_err(failing("take the input"))?;
+        }
         dup2(1, 2).map_err(failing("take the output"))?;
         cgroup::enter(doors).map_err(failing("enter the container's control groups"))?;
         // The number may be another's, but not after what comes next: then `first` has ended.
@@ -70,6 +74,13 @@ impl Start {
             return Err("the container has stopped".to_owned());
         }
         drop(first);
+        if let Stdin::Terminal { size, other_side } = input {
+            let terminal =
+                terminal::take(size, request.uid, other_side).map_err(failing("make a terminal"))?;
+            for stream in 0..3 {
+                dup2(terminal.as_raw_fd(), stream).map_err(failing("take the terminal"))?;
+            }
+        }
         // A file system may be closed to root and open to the user.
         let entered = match chdir(request.dir.as_str()) {
             Err(Errno::EPERM) => false,

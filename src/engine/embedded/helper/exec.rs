@@ -1,6 +1,5 @@
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::io::{self, BufReader, Read, Write};
 use std::time::Duration;
 
 use fork::{Fork, fork};
@@ -10,13 +9,13 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use rustix::fs::{FlockOperation, MemfdFlags, Mode, SealFlags};
+use rustix::fs::FlockOperation;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use super::command::{NOT_STARTED, Start};
 use super::entered::{ends_within, has_ended, hold};
-use super::{Stop, Trying, seccomp};
+use super::{Stop, Trying, input, seccomp};
 use crate::engine::embedded::cgroup::Group;
 use crate::engine::embedded::record::Folder;
 use crate::engine::embedded::request::{Exec, Report};
@@ -31,7 +30,7 @@ const WORDS: u64 = 4096;
 ///
 /// This process stays outside. What enters is its child, which takes on one after the other what the container's
 /// first process has, and then becomes the command.
-pub(super) fn exec(request: Exec) -> Result<Report, Stop> {
+pub(super) fn exec(request: Exec, commands: BufReader<File>) -> Result<Report, Stop> {
     keep_files_from_commands()?;
     let first = hold(&request.first)?;
     // Whoever removes the container waits until the command is in its groups.
@@ -44,7 +43,7 @@ pub(super) fn exec(request: Exec) -> Result<Report, Stop> {
     }
     let doors = group.doors().map_err(|_| Stop(Report::Gone))?;
     let filters = seccomp::filters(&request.capabilities).map_err(Stop::refused)?;
-    let input = empty()?;
+    let (input, feed) = input::of(&request)?;
     // Nothing in the container may look into what is on its way there (CVE-2016-9962).
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .trying("keep others from looking into this process")?;
@@ -68,10 +67,14 @@ pub(super) fn exec(request: Exec) -> Result<Report, Stop> {
         Err(error) => return Err(Stop::io("start a process", &error)),
     };
     drop((failed, doors, input));
+    let feeding = feed.begin(commands);
     // It ends with the command's start.
     let mut told = Vec::new();
     File::from(words).take(WORDS).read_to_end(&mut told).trying("see the command start")?;
     drop(lock);
+    if let Some(feeding) = feeding {
+        feeding.until_end_of(pid).trying("pass input on to the command")?;
+    }
     let ended = wait(pid)?;
     if !told.is_empty() {
         if has_ended(&first) {
@@ -110,16 +113,4 @@ fn keep_files_from_commands() -> Result<(), Stop> {
         }
     }
     Ok(())
-}
-
-/// Empty standard input: a file of the command's own. The host's `/dev/null` would be one that root in the container may close
-/// to the whole host (chmod(2) through `/proc/self/fd/0`), and whether the container's is still there is up to it.
-fn empty() -> Result<File, Stop> {
-    let file = rustix::fs::memfd_create("packhold-stdin", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
-        .trying("make a file in memory")?;
-    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&file, seals).trying("seal a file in memory")?;
-    // Any user in the container may open `/dev/stdin` again.
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444)).trying("make a file in memory readable")?;
-    File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).trying("open a file in memory")
 }

@@ -11,14 +11,19 @@ mod command;
 mod create;
 mod entered;
 mod exec;
+mod feeding;
 mod files;
 mod inherited;
+mod input;
 mod overlay;
 mod program;
 mod seccomp;
+mod terminal;
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -77,20 +82,22 @@ fn serve() -> Result<Report, Stop> {
     setgroups(&[]).trying("give up the groups of the user")?;
     umask(Mode::from_bits_truncate(0o022));
     inherited::reset()?;
-    let mut input = io::stdin().lock();
+    // Not that of the standard library, which tells nobody what it has read ahead.
+    let input = io::stdin().as_fd().try_clone_to_owned().trying("take the input")?;
+    let mut input = BufReader::new(File::from(input));
     let mut line = Vec::new();
     input.read_until(b'\n', &mut line).trying("read the request")?;
     let request: Request = serde_json::from_slice(&line).map_err(Stop::refused)?;
     match request {
         Request::Create(request) => create::create(&request),
-        Request::Exec(request) => exec::exec(request),
+        Request::Exec(request) => exec::exec(request, input),
         Request::Put(request) => files::put(&request, &mut input),
         Request::Get(request) => files::get(&request, &mut io::stdout().lock()),
     }
 }
 
 /// `/dev/null`, to be the input or output of a process.
-fn nothing() -> Result<std::fs::File, Stop> {
+fn nothing() -> Result<File, Stop> {
     let path = Path::new("/dev/null");
     std::fs::OpenOptions::new().read(true).write(true).open(path).trying("open /dev/null")
 }

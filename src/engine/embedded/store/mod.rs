@@ -62,7 +62,7 @@ pub use image_config::ImageConfig;
 pub use registries::{CredentialsOf, Mirror, Registries};
 
 use crate::chunks::ChunkedImage;
-use crate::engine::{ByteStream, CommitSpec, ImageId, ImageInfo, Result};
+use crate::engine::{ByteStream, CommitSpec, ImageId, ImageInfo, Progress, Result};
 use crate::model::Architecture;
 use crate::support::fs::PathContext;
 use crate::support::read_ahead::ReadAhead;
@@ -138,15 +138,16 @@ impl Store {
     }
 
     /// Pulls an image (`name[:tag][@digest]`) for an architecture, without one for this machine's, and tags it `tag`. Layers that the store has do not
-    /// travel. Fails with [`EngineError::Pull`](crate::engine::EngineError::Pull) when no registry gives a sound image.
+    /// travel. `progress` is told how much has come. Fails with [`EngineError::Pull`](crate::engine::EngineError::Pull) when no registry gives a sound image.
     pub async fn pull(
         &self,
         reference: &str,
         architecture: Option<Architecture>,
         tag: &str,
+        progress: Progress,
     ) -> Result<ImageInfo> {
         let wanted = architecture.map_or_else(platform::host, platform::of);
-        pull::pull(&self.layout, &self.registries, reference, wanted, tag).await
+        pull::pull(&self.layout, &self.registries, reference, wanted, tag, progress).await
     }
 
     /// Takes the image of an archive in, of `docker save` or of an OCI image layout, and tags it `tag` (`name:tag`). Nothing is

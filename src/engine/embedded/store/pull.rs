@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -26,7 +27,7 @@ use super::load::{Descriptor, Manifest, hold, parse, the_one};
 use super::platform::Wanted;
 use super::registries::Registries;
 use super::workspace::Workspace;
-use crate::engine::{EngineError, ImageInfo, Result};
+use crate::engine::{EngineError, ImageInfo, Progress, Result};
 use crate::model::{Digest, Hasher};
 use crate::registry::{self, Credentials};
 use crate::support::decompress::{self, Packing};
@@ -64,6 +65,7 @@ pub(super) async fn pull(
     reference: &str,
     platform: Wanted,
     tag: &str,
+    progress: Progress,
 ) -> Result<ImageInfo> {
     let failed = |message: String| EngineError::Pull { reference: reference.to_owned(), message };
     let wanted: Reference =
@@ -72,7 +74,7 @@ pub(super) async fn pull(
     for mirror in registries.mirrors.iter().filter(|mirror| mirror.of == wanted.registry()) {
         let mut there = wanted.clone();
         there.set_mirror_registry(mirror.host.clone());
-        match pull_from(layout, registries, &there, platform, tag).await {
+        match pull_from(layout, registries, &there, platform, tag, progress.clone()).await {
             // A full disk is full for whoever brings the image.
             Err(Failed::Store(error)) if error.is_full() => {
                 return Err(error.during(format!("pull {reference}")));
@@ -81,7 +83,7 @@ pub(super) async fn pull(
             Ok(image) => return Ok(image),
         }
     }
-    match pull_from(layout, registries, &wanted, platform, tag).await {
+    match pull_from(layout, registries, &wanted, platform, tag, progress.clone()).await {
         Ok(image) => Ok(image),
         Err(Failed::Store(error @ StoreError::Fs(_))) => Err(error.during(format!("pull {reference}"))),
         Err(Failed::Store(error)) if error.is_full() => Err(error.during(format!("pull {reference}"))),
@@ -112,6 +114,7 @@ struct Registry {
     client: Client,
     auth: RegistryAuth,
     image: Reference,
+    came: Came,
 }
 
 async fn pull_from(
@@ -120,8 +123,9 @@ async fn pull_from(
     image: &Reference,
     platform: Wanted,
     tag: &str,
+    progress: Progress,
 ) -> Result<ImageInfo, Failed> {
-    let registry = Arc::new(Registry::open(registries, image)?);
+    let registry = Registry::open(registries, image)?;
     let (manifest, digest) = registry.manifest(platform).await?;
     let (Some(config), Some(layers)) = (manifest.config, manifest.layers) else {
         return Err(refused("it is no image"));
@@ -140,11 +144,15 @@ async fn pull_from(
     let workspace = Arc::new(workspace);
     let mut known = BTreeSet::new();
     let wanted = layers.into_iter().zip(parsed.layers).filter(|(_, diff_id)| known.insert(*diff_id));
+    let wanted: Vec<_> = wanted.collect();
+    let total = wanted.iter().map(|(layer, _)| layer.size).sum();
+    let registry = Arc::new(Registry { came: Came { done: AtomicU64::new(0), total, progress }, ..registry });
     let fetched = futures_util::stream::iter(wanted).map(|(layer, diff_id)| {
         let (layout, workspace, registry) = (layout.clone(), workspace.clone(), registry.clone());
         async move {
             let (place, holder) = (layout.clone(), workspace.clone());
             if blocking(move || hold(&place, &holder, &diff_id)).await? {
+                registry.came.more(layer.size);
                 return Ok(None);
             }
             registry.layer(&layout, &workspace, &layer, diff_id).await.map(Some)
@@ -181,6 +189,21 @@ fn familiar(image: &Reference) -> String {
     }
 }
 
+/// How much of the layers of an image has come.
+#[derive(Default)]
+struct Came {
+    done: AtomicU64,
+    total: u64,
+    progress: Progress,
+}
+
+impl Came {
+    fn more(&self, bytes: u64) {
+        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.progress.tell(done, Some(self.total));
+    }
+}
+
 impl Registry {
     fn open(registries: &Registries, image: &Reference) -> Result<Self, Failed> {
         let host = image.resolve_registry();
@@ -189,7 +212,8 @@ impl Registry {
         let client = Client::try_from(config).map_err(|error| said(&error))?;
         let login = if host == "index.docker.io" { DOCKER_LOGIN } else { host };
         let credentials: Credentials = (registries.credentials)(login).map_err(refused)?;
-        Ok(Self { client, auth: credentials.into(), image: image.clone() })
+        let came = Came::default();
+        Ok(Self { client, auth: credentials.into(), image: image.clone(), came })
     }
 
     /// The manifest of the image for the platform, and the digest of what was asked for.
@@ -338,6 +362,7 @@ impl Registry {
             piece.advance(passed);
             skip -= passed as u64;
             *at += piece.len() as u64;
+            self.came.more(piece.len() as u64);
             if out.send(Ok(piece)).await.is_err() {
                 return Err(Broke::Unwanted);
             }

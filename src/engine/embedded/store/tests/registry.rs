@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::super::{Mirror, Registries, Store};
 use super::{Bench, Tar, config_of};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Progress};
 use crate::model::Digest;
 use crate::registry::Credentials;
 
@@ -136,7 +136,7 @@ fn layers() -> [Vec<u8>; 2] {
 }
 
 async fn refused(store: &Store, reference: &str) -> String {
-    match store.pull(reference, None, "pulled:1").await {
+    match store.pull(reference, None, "pulled:1", Progress::default()).await {
         Err(EngineError::Pull { message, .. }) => message,
         other => panic!("{other:?}"),
     }
@@ -155,16 +155,20 @@ async fn an_image_is_pulled_for_this_machine_and_its_layers_travel_once() {
             entry(Digest::of(&own).to_string(), super::super::platform::host().architecture),
         ]}),
     );
-    let image = bench.store.pull(&registry.name("1"), None, "packhold/base:1").await.unwrap();
+    let image =
+        bench.store.pull(&registry.name("1"), None, "packhold/base:1", Progress::default()).await.unwrap();
     assert_eq!(image.id, Digest::of(config_of(&[lower, upper])));
     assert_eq!(image.repo_digests, [format!("{}/team/app@{}", registry.address, Digest::of(&index))]);
     assert_eq!(bench.store.named("packhold/base:1").unwrap(), Some(image.clone()));
     let digest = Digest::of(&index);
-    let again =
-        bench.store.pull(&format!("{}/team/app@{digest}", registry.address), None, "b:2").await.unwrap();
+    let again = bench
+        .store
+        .pull(&format!("{}/team/app@{digest}", registry.address), None, "b:2", Progress::default())
+        .await
+        .unwrap();
     assert_eq!(again, image);
     assert_eq!(registry.asked_for(&blob_path(&gzip(lower))).len(), 1);
-    let alone = bench.store.pull(&registry.name("own"), None, "b:3").await.unwrap();
+    let alone = bench.store.pull(&registry.name("own"), None, "b:3", Progress::default()).await.unwrap();
     assert_eq!(alone.repo_digests.len(), 2);
     assert!(
         alone.repo_digests[0].ends_with(&Digest::of(&own).to_string()),
@@ -180,8 +184,14 @@ async fn a_layer_that_breaks_off_is_taken_up_where_it_was() {
     let packed = zstd::encode_all(&upper[..], 3).unwrap();
     let path = blob_path(&packed);
     registry.served.lock().unwrap().get_mut(&path).unwrap().cuts = vec![1000, 2000];
-    let image = bench.store.pull(&registry.name("1"), None, "a:b").await.unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let keep = told.clone();
+    let progress = Progress::to(move |done, total| keep.lock().unwrap().push((done, total)));
+    let image = bench.store.pull(&registry.name("1"), None, "a:b", progress).await.unwrap();
     assert_eq!(image.id, Digest::of(config_of(&[lower, upper])));
+    // Every byte is told of once, those that came before it broke off too.
+    let all = (packed.len() + gzip(lower).len()) as u64;
+    assert_eq!(told.lock().unwrap().iter().max(), Some(&(all, Some(all))));
     let asked = registry.asked_for(&path);
     assert_eq!(asked.len(), 3, "{asked:?}");
     assert!(asked[1].contains(" 1000 ") && asked[2].contains(" 3000 "), "{asked:?}");
@@ -243,7 +253,7 @@ async fn a_registry_that_lies_is_not_believed() {
     }
     assert_eq!((bench.layers(), store.named("pulled:1").unwrap()), (0, None));
     assert_eq!(std::fs::read_dir(bench.path("store/tmp")).unwrap().count(), 0);
-    store.pull(&name, None, "pulled:1").await.unwrap();
+    store.pull(&name, None, "pulled:1", Progress::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -257,7 +267,7 @@ async fn a_mirror_is_asked_first_and_the_registry_itself_when_it_fails() {
     };
     let bench = Bench::new();
     let store = bench.store.clone().with_registries(registries);
-    let image = store.pull(&registry.name("1"), None, "a:b").await.unwrap();
+    let image = store.pull(&registry.name("1"), None, "a:b", Progress::default()).await.unwrap();
     assert_eq!(mirror.asked_for("/v2/team/app/manifests/1").len(), 1);
     assert!(!registry.asked_for("/v2/team/app/manifests/1").is_empty());
     // The whole image is at the mirror now, under the address that mirrors are asked by.
@@ -272,7 +282,7 @@ async fn a_mirror_is_asked_first_and_the_registry_itself_when_it_fails() {
         mirrors: vec![Mirror { of: registry.address.clone(), host: mirror.address.clone() }],
         ..Registries::default()
     });
-    assert_eq!(store.pull(&registry.name("1"), None, "a:b").await.unwrap(), image);
+    assert_eq!(store.pull(&registry.name("1"), None, "a:b", Progress::default()).await.unwrap(), image);
     assert!(image.repo_digests[0].starts_with(&format!("{}/team/app@", registry.address)));
     assert!(image.repo_digests[0].ends_with(&Digest::of(manifest.to_string()).to_string()));
     // Both have failed, and both are told.
@@ -295,7 +305,7 @@ async fn credentials_go_to_the_registry_that_they_are_for_and_into_no_message() 
     };
     assert!(!format!("{registries:?}").contains("s3cret"));
     let store = bench.store.clone().with_registries(registries);
-    store.pull(&registry.name("1"), None, "a:b").await.unwrap();
+    store.pull(&registry.name("1"), None, "a:b", Progress::default()).await.unwrap();
     let asked = registry.asked_for("/v2/team/app/manifests/1");
     assert!(asked.iter().any(|asked| asked.ends_with("Bearer s3cret-word")), "{asked:?}");
     let message = refused(&store, &registry.name("2")).await;
