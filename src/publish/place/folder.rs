@@ -62,6 +62,11 @@ impl Folder {
     }
 
     fn read(&self, key: &str, most: u64) -> Result<Option<Found>> {
+        let found = |bytes: Vec<u8>| Found { stamp: Stamp(Digest::of(&bytes).hex()), bytes };
+        Ok(self.bytes(key, most)?.map(found))
+    }
+
+    fn bytes(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>> {
         let path = self.path(key)?;
         let file = match File::open(&path) {
             Err(error) if missing(&error) => return Ok(None),
@@ -73,8 +78,7 @@ impl Folder {
             let reason = format!("it has more than {most} bytes");
             return Err(PublishError::Foreign { key: key.to_owned(), reason });
         }
-        let stamp = Stamp(Digest::of(&bytes).hex());
-        Ok(Some(Found { bytes, stamp }))
+        Ok(Some(bytes))
     }
 
     fn walk(&self, folder: &Path, key: &str, listed: &mut Vec<Listed>) -> Result<()> {
@@ -127,6 +131,10 @@ impl Place for Folder {
 
     async fn get(&self, key: &str, most: u64) -> Result<Option<Found>> {
         self.read(key, most)
+    }
+
+    async fn content(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        self.bytes(key, most)
     }
 
     async fn size(&self, key: &str) -> Result<Option<u64>> {

@@ -49,6 +49,11 @@ pub trait Place: Send + Sync {
     /// A file, or `None` if there is none; an error if it has more than `most` bytes.
     async fn get(&self, key: &str, most: u64) -> Result<Option<Found>>;
 
+    /// As [`Place::get`], without telling which version it is.
+    async fn content(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        Ok(self.get(key, most).await?.map(|found| found.bytes))
+    }
+
     /// Bytes of a file, or `None` if there is none.
     async fn size(&self, key: &str) -> Result<Option<u64>>;
 
