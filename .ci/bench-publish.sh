@@ -47,7 +47,7 @@ begin_aptly() {
     mkdir "$folder"
     printf '{"rootDir": "%s", "architectures": ["amd64"]}\n' "$folder" >"$folder/aptly.conf"
     aptly_of "$folder" repo create bench
-    aptly_of "$folder" repo add bench "deb-$1"
+    aptly_of "$folder" repo add bench "deb-$1"/*.deb
     # shellcheck disable=SC2086 # these are options
     aptly_of "$folder" publish repo -batch -gpg-key="$key" -distribution=bookworm -architectures=amd64 ${4-} bench
 }

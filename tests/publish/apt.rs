@@ -220,7 +220,11 @@ async fn packages_and_release_say_what_apt_ftparchive_says_of_the_same_pool() {
             ours.entry(path).or_insert_with(BTreeSet::new).extend(names);
         }
     }
-    assert_eq!(ours.into_iter().collect::<BTreeSet<_>>(), theirs);
+    assert!(ours["etc/hostpulse/more.conf"].contains("non-free/net/hostpulse-more"), "{ours:?}");
+    // Without the file with overrides of an archive it tells no sections.
+    let without = |name: &String| name.rsplit('/').next().unwrap().to_owned();
+    let ours = ours.into_iter().map(|(path, names)| (path, names.iter().map(without).collect()));
+    assert_eq!(ours.collect::<BTreeSet<_>>(), theirs);
 }
 
 #[tokio::test]
