@@ -184,10 +184,11 @@ pub(super) async fn roll_back(place: &dyn Place, site: &Site, context: &Context<
 /// Writes the index files and then the anchor. False if somebody else was quicker.
 async fn switch(place: &dyn Place, suite: &Suite, next: Next, context: &Context<'_>) -> Result<bool> {
     let folder = &suite.folder;
-    for (name, bytes) in next.new {
-        let Some(FileOf { digest, .. }) = next.files.get(&name) else { continue };
-        place.put(&by_hash(folder, &name, digest), bytes).await?;
-    }
+    let by_hash = |(name, bytes): (String, Vec<u8>)| {
+        let FileOf { digest, .. } = next.files.get(&name)?;
+        Some((by_hash(folder, &name, digest), bytes))
+    };
+    place.put_all(next.new.into_iter().filter_map(by_hash).collect()).await?;
     let key = |name: &str| format!("{folder}/{name}");
     match context.signer {
         Some(signer) => {

@@ -55,10 +55,15 @@ impl Folder {
         Ok(())
     }
 
-    fn write(&self, key: &str, bytes: &[u8]) -> Result<()> {
+    /// A new file of the folder with this content, which is to be `key`.
+    fn written(&self, key: &str, bytes: &[u8]) -> Result<NamedTempFile> {
         let mut file = self.incoming()?;
         file.write_all(bytes).at("write", self.path(key)?)?;
-        self.finish(file, key)
+        Ok(file)
+    }
+
+    fn write(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        self.finish(self.written(key, bytes)?, key)
     }
 
     fn read(&self, key: &str, most: u64) -> Result<Option<Found>> {
@@ -148,6 +153,15 @@ impl Place for Folder {
 
     async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
         self.write(key, &bytes)
+    }
+
+    async fn put_all(&self, files: Vec<(String, Vec<u8>)>) -> Result<()> {
+        // What is written before the first one is synced goes to the disk with it.
+        let written = files.iter().map(|(key, bytes)| Ok((self.written(key, bytes)?, key)));
+        for (file, key) in written.collect::<Result<Vec<_>>>()? {
+            self.finish(file, key)?;
+        }
+        Ok(())
     }
 
     async fn put_file(&self, key: &str, path: &Path) -> Result<()> {

@@ -294,14 +294,13 @@ async fn switch(
     if context.signer.is_none() && place.size(&format!("{anchor}.asc")).await?.is_some() {
         return Err(PublishError::WouldUnsign { key: anchor });
     }
-    for (key, bytes) in next.new {
-        place.put(&key, bytes).await?;
-    }
+    let mut files = next.new;
     // Before the anchor, so that whoever comes after a publisher that was killed finds it.
     if let Some(signer) = context.signer {
         let signature = signer.detached(next.repomd.as_bytes())?;
-        place.put(&signature_of(folder, next.repomd.as_bytes()), signature.into_bytes()).await?;
+        files.push((signature_of(folder, next.repomd.as_bytes()), signature.into_bytes()));
     }
+    place.put_all(files).await?;
     if !place.put_if_unchanged(&anchor, next.repomd.into_bytes(), seen).await? {
         return Ok(false);
     }
