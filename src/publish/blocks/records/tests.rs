@@ -89,6 +89,8 @@ fn a_table_that_is_not_that_of_the_file_is_not_used() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn whatever_changes_the_file_is_the_one_that_is_made_anew(
         start in prop::collection::btree_map(0_u16..400, 0_usize..60, 0..200),
