@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo demo-release test lint unit fuzz real emulated cgroup-v2 bench-piuparts bench-catalogue bench-archive bench-identical bench-engines
+.PHONY: demo demo-release test lint unit fuzz real emulated cgroup-v2 bench-piuparts bench-catalogue bench-archive bench-identical bench-engines bench-publish
 
 # Tests that need a container engine, or root and overlayfs.
 REAL = binary(real) or binary(agents) or binary(catalogue) or binary(engine_conformance) or binary(docker_engine) \
@@ -95,3 +95,10 @@ bench-engines:
 	cargo build --locked --release --bin packhold --example engine_bench
 	mkdir -p benches
 	.ci/bench-engines.sh benches/ENGINES.md
+
+# The table of how long it takes to add a package to a repository of many: a quarter of an hour; with QUICK=1 some minutes.
+bench-publish:
+	.ci/setup.sh publish
+	cargo build --locked --release --example publish_bench
+	mkdir -p benches
+	.ci/bench-publish.sh benches/PUBLISH.md

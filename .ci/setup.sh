@@ -8,6 +8,7 @@
 #   .ci/setup.sh release  and what makes the key of the demo of a release
 #   .ci/setup.sh vm       and what the tests in a virtual machine need
 #   .ci/setup.sh bench    and what the benchmarks compare with
+#   .ci/setup.sh publish  and what the benchmark of publishing compares with
 set -euo pipefail
 
 retry() {
@@ -138,6 +139,10 @@ if [ "${1-}" = bench ]; then
 fi
 if [ "${1-}" = release ]; then
     install_packages gnupg
+    exit
+fi
+if [ "${1-}" = publish ]; then
+    install_packages apt-utils aptly createrepo-c gnupg reprepro
     exit
 fi
 if [ "${1-}" = vm ]; then

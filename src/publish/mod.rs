@@ -20,6 +20,12 @@
 //!   finds. So nothing is lost between publishers on however many machines, where they share nothing but the place.
 //! - All state is in the anchor and in files that it names. A repository that another program wrote is taken over by publishing to it.
 //! - One publication that changes several suites switches one after the other.
+//!
+//! # What a publication costs
+//!
+//! No package that is there is read again. An index to which nothing is added is named again as it is. One that changes is read, written and
+//! digested as a whole, but only the blocks into which something falls are taken apart and compressed (`blocks`). Its bytes are those that it has when
+//! it is made at once, and the table of its blocks is part of the state: without it, after a rollback or where another program wrote the index, it is made anew.
 
 mod anchor;
 mod apt;
@@ -29,9 +35,11 @@ mod error;
 mod guard;
 mod history;
 mod name;
+mod offer;
 mod options;
 mod page;
 mod place;
+mod publication;
 mod repository;
 mod yum;
 
@@ -42,10 +50,12 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use error::{PublishError, Result};
 pub use name::Channel;
+pub use offer::{Offer, Wanted};
 pub use options::Options;
 pub use page::keys_of_tree;
 pub use place::{Folder, Found, Listed, Place, Stamp};
-pub use repository::{Addition, Offer, Publication, Published, Repository, Wanted};
+pub use publication::{Addition, Publication, Published};
+pub use repository::Repository;
 
 use crate::model::Digest;
 use crate::sign::{Certificate, Signer};
@@ -81,8 +91,8 @@ struct Context<'a> {
 async fn put_package(place: &dyn Place, key: &str, path: &Path, digest: &Digest, size: u64) -> Result<()> {
     match place.size(key).await? {
         None => place.put_file(key, path).await,
-        Some(there) if there == size => match place.get(key, size).await? {
-            Some(found) if Digest::of(&found.bytes) == *digest => Ok(()),
+        Some(there) if there == size => match place.content(key, size).await? {
+            Some(bytes) if Digest::of(&bytes) == *digest => Ok(()),
             _ => Err(PublishError::Conflict { path: key.to_owned() }),
         },
         Some(_) => Err(PublishError::Conflict { path: key.to_owned() }),
@@ -90,12 +100,12 @@ async fn put_package(place: &dyn Place, key: &str, path: &Path, digest: &Digest,
 }
 
 /// The text of an index file, unpacked if it is compressed; an error if it has more than `most` bytes.
-fn unpacked(key: &str, bytes: Vec<u8>, most: u64) -> Result<String> {
+fn unpacked(key: &str, bytes: &[u8], most: u64) -> Result<String> {
     let foreign =
         |error: std::io::Error| PublishError::Foreign { key: key.to_owned(), reason: error.to_string() };
-    let packing = Packing::of(&bytes);
+    let packing = Packing::of(bytes);
     let mut text = String::new();
-    let unpacked = unpack(bytes.as_slice(), packing).map_err(foreign)?;
+    let unpacked = unpack(bytes, packing).map_err(foreign)?;
     unpacked.take(most + 1).read_to_string(&mut text).map_err(foreign)?;
     match text.len() as u64 > most {
         true => Err(foreign(std::io::Error::other("it is too large"))),

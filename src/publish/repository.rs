@@ -1,55 +1,18 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::apt::Stanza;
 use super::place::Place;
 use super::yum::Entry;
-use super::{Channel, Context, Options, PublishError, Result, Site, apt, name, page, yum};
+use super::{
+    Channel, Context, Offer, Options, Publication, PublishError, Published, Result, Site, Wanted, apt, name,
+    page, yum,
+};
 use crate::model::{Digest, Format};
 use crate::sign::Signer;
 use crate::versions::Candidate;
-
-/// A package to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Addition {
-    /// The file, a `.deb` or an `.rpm`.
-    pub path: PathBuf,
-    /// The distro release that it is for: `bookworm`, `rocky-9`.
-    pub distro: String,
-    /// The component of the apt suite: `main`. yum repositories have none.
-    pub component: String,
-    /// The architectures of the yum trees that a `noarch` package goes to, by rpm's names; others go to that of their own. A tree has the
-    /// name that dnf has for `$basearch`.
-    pub architectures: Vec<String>,
-}
-
-/// What comes into a channel at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Publication {
-    /// What it is, for the history of the channel: the run, for example.
-    pub id: String,
-    /// The channel.
-    pub channel: Channel,
-    /// The packages.
-    pub packages: Vec<Addition>,
-}
-
-/// What a channel has now that it had not before.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Published {
-    /// The keys of package files that are offered now.
-    pub added: Vec<String>,
-    /// The suites and trees that were switched, or looked at and found to offer everything.
-    pub indexes: Vec<String>,
-    /// What is no upgrade for users and was to be published nevertheless: `agent 1.0-1 for bookworm`.
-    pub lowered: Vec<String>,
-    /// The fingerprints of the keys that have signed rpms of its trees.
-    pub signers: BTreeSet<String>,
-    /// rpms that no known key has signed, with their trees: dnf refuses them where it is told to check ([`Options::sign_rpms`]).
-    pub unsigned: Vec<(String, String)>,
-}
 
 /// What is to come into suites and trees.
 #[derive(Default)]
@@ -58,36 +21,13 @@ struct Candidates<'a> {
     rpms: Vec<(&'a (Site, String), Vec<Candidate>)>,
 }
 
-/// A package that a channel offers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offer {
-    /// Its format.
-    pub format: Format,
-    /// The distro release that it is for.
-    pub distro: String,
-    /// Its name.
-    pub package: String,
-    /// Its whole version.
-    pub version: String,
-    /// Its architecture, as its format names it.
-    pub architecture: String,
-    /// The digest of its file.
-    pub digest: Digest,
-}
-
-/// A package that is to be promoted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// Its format.
-    pub format: Format,
-    /// The distro release that it is for.
-    pub distro: String,
-    /// Its name.
-    pub package: String,
-    /// Its whole version.
-    pub version: String,
-    /// The digest of its file, if that must be so: signatures change those of rpms.
-    pub digest: Option<Digest>,
+/// What the guard found.
+#[derive(Default)]
+struct Guarded {
+    /// What is no upgrade and may be none.
+    lowered: Vec<String>,
+    suites: BTreeMap<Site, apt::Draft>,
+    trees: BTreeMap<(Site, String), yum::Draft>,
 }
 
 /// Repositories for apt and yum in one place.
@@ -159,7 +99,7 @@ impl<P: Place> Repository<P> {
         for (tree, new) in &rpms {
             candidates.rpms.push((tree, new.iter().map(|(_, package)| package.candidate()).collect()));
         }
-        let lowered = self.guard(candidates, &context).await?;
+        let guarded = self.guard(candidates, &context).await?;
         let mut pooled: BTreeMap<Site, Vec<apt::Pooled>> = BTreeMap::new();
         for (site, all) in debs {
             for new in all {
@@ -174,27 +114,31 @@ impl<P: Place> Repository<P> {
                 entries.entry((site.clone(), arch.clone())).or_default().push(entry);
             }
         }
-        Ok(Published { lowered, ..self.add(pooled, entries, &context).await? })
+        self.add(pooled, entries, guarded, &context).await
     }
 
-    /// Asks the guard of every suite and tree before the first one is changed; each is asked again when it is. Gives what is no upgrade and may be none.
-    async fn guard(&self, new: Candidates<'_>, context: &Context<'_>) -> Result<Vec<String>> {
-        let mut lowered = Vec::new();
+    /// Asks the guard of every suite and tree before the first one is changed; each is asked again when somebody else changed it meanwhile.
+    async fn guard(&self, new: Candidates<'_>, context: &Context<'_>) -> Result<Guarded> {
+        let mut guarded = Guarded::default();
         if self.options.guard.is_none() {
-            return Ok(lowered);
+            return Ok(guarded);
         }
-        let mut tell = |site: &Site, found: Vec<Candidate>| {
-            let words = |new: &Candidate| format!("{} {} for {}", new.package, new.version, site.distro);
-            lowered.extend(found.iter().map(words));
+        let words = |site: &Site, found: Vec<Candidate>| -> Vec<String> {
+            found.iter().map(|new| format!("{} {} for {}", new.package, new.version, site.distro)).collect()
         };
         for (site, new) in new.debs {
-            tell(site, apt::guard(&self.place, site, &new, context).await?);
+            let (found, draft) = apt::guard(&self.place, site, &new, context).await?;
+            guarded.lowered.extend(words(site, found));
+            guarded.suites.insert(site.clone(), draft);
         }
-        for ((site, arch), new) in new.rpms {
-            tell(site, yum::guard(&self.place, site, arch, &new, context).await?);
+        for (tree, new) in new.rpms {
+            let (site, arch) = tree;
+            let (found, draft) = yum::guard(&self.place, site, arch, &new, context).await?;
+            guarded.lowered.extend(words(site, found));
+            guarded.trees.insert(tree.clone(), draft);
         }
-        lowered.dedup();
-        Ok(lowered)
+        guarded.lowered.dedup();
+        Ok(guarded)
     }
 
     /// The suites of a channel.
@@ -216,25 +160,25 @@ impl<P: Place> Repository<P> {
         let mut offers = Vec::new();
         for site in self.suites_of(channel).await? {
             let stanzas = apt::packages(&self.place, &site).await?;
-            offers.extend(stanzas.into_iter().map(|(_, stanza)| Offer {
-                format: Format::Deb,
-                distro: site.distro.clone(),
-                package: stanza.package,
-                version: stanza.version,
-                architecture: stanza.architecture,
-                digest: stanza.digest,
-            }));
+            offers.extend(stanzas.into_iter().map(|(_, stanza)| Offer::of_deb(&site, stanza)));
         }
         for (site, arch) in self.trees_of(channel).await? {
             let entries = yum::packages(&self.place, &site, &arch).await?;
-            offers.extend(entries.into_iter().map(|entry| Offer {
-                format: Format::Rpm,
-                distro: site.distro.clone(),
-                version: entry.version(),
-                package: entry.name,
-                architecture: entry.arch,
-                digest: entry.digest,
-            }));
+            offers.extend(entries.into_iter().map(|entry| Offer::of_rpm(&site, entry)));
+        }
+        Ok(offers)
+    }
+
+    /// What a channel has of packages of these names; the others are not looked at.
+    pub async fn offers_of(&self, channel: &Channel, packages: &BTreeSet<String>) -> Result<Vec<Offer>> {
+        let mut offers = Vec::new();
+        for site in self.suites_of(channel).await? {
+            let stanzas = apt::named(&self.place, &site, packages).await?;
+            offers.extend(stanzas.into_iter().map(|stanza| Offer::of_deb(&site, stanza)));
+        }
+        for (site, arch) in self.trees_of(channel).await? {
+            let entries = yum::named(&self.place, &site, &arch, packages).await?;
+            offers.extend(entries.into_iter().map(|entry| Offer::of_rpm(&site, entry)));
         }
         Ok(offers)
     }
@@ -263,19 +207,23 @@ impl<P: Place> Repository<P> {
         &self,
         debs: BTreeMap<Site, Vec<apt::Pooled>>,
         rpms: BTreeMap<(Site, String), Vec<Entry>>,
+        mut guarded: Guarded,
         context: &Context<'_>,
     ) -> Result<Published> {
-        let mut published = Published::default();
+        let mut published = Published { lowered: guarded.lowered, ..Published::default() };
         for (site, pooled) in debs {
-            published.added.extend(apt::add(&self.place, &site, &pooled, context).await?);
+            let draft = guarded.suites.remove(&site);
+            published.added.extend(apt::add(&self.place, &site, &pooled, draft, context).await?);
             published.indexes.push(format!("dists/{}", site.suite()));
         }
-        for ((site, arch), entries) in rpms {
+        for (tree, entries) in rpms {
+            let draft = guarded.trees.remove(&tree);
+            let (site, arch) = tree;
             let index = format!("rpm/{}/{}/{arch}", site.channel, site.distro);
-            let added = yum::add(&self.place, &site, &arch, &entries, context).await?;
+            let added = yum::add(&self.place, &site, &arch, &entries, draft, context).await?;
             published.added.extend(added.keys);
             published.unsigned.extend(added.unsigned.into_iter().map(|name| (index.clone(), name)));
-            published.signers.extend(yum::signers(&self.place, &site, &arch).await?);
+            published.signers.extend(added.signers);
             published.indexes.push(index);
         }
         self.tell_users(context.signer).await?;
@@ -357,12 +305,12 @@ impl<P: Place> Repository<P> {
         for (tree, entries) in &rpms {
             candidates.rpms.push((tree, entries.iter().map(Entry::candidate).collect()));
         }
-        let lowered = self.guard(candidates, &context).await?;
+        let guarded = self.guard(candidates, &context).await?;
         for ((target, arch), entries) in &rpms {
             let site = Site { channel: from.clone(), distro: target.distro.clone() };
             yum::share(&self.place, entries, arch, &site, target).await?;
         }
-        Ok(Published { lowered, ..self.add(debs, rpms, &context).await? })
+        self.add(debs, rpms, guarded, &context).await
     }
 
     /// Brings back what a channel had before the publication that it shows now: every suite and tree that this one changed. Again,

@@ -193,7 +193,8 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
     warnings.extend(published.lowered.iter().map(|what| format!("{what} is no upgrade for users")));
     warnings.extend(unsigned(&published));
     // Some versions may be gone now.
-    let offered = repository.offers(&request.channel).await?;
+    let names = packages.iter().map(|package| package.identity.name.clone()).collect();
+    let offered = repository.offers_of(&request.channel, &names).await?;
     let certificates = signer_of().map(|signer| signer.certificates()).transpose()?.unwrap_or_default();
     let keys: String = certificates.iter().map(|certificate| certificate.armored.as_str()).collect();
     let fingerprints = keys_of_tree(&certificates, &published.signers);

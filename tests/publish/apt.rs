@@ -149,6 +149,18 @@ async fn packages_and_release_say_what_apt_ftparchive_says_of_the_same_pool() {
             &["usr/lib/libpulse.so"],
             "Conffiles-Like:\n two\n three\nMulti-Arch: same\n",
         ),
+        deb(
+            work.path(),
+            "hostpulse-more",
+            "2:1.0~rc1+git-1",
+            "amd64",
+            &["usr/bin/hostpulse-more", "usr/share/doc/hostpulse/a b", "etc/hostpulse/more.conf"],
+            "Source: other-source (3:7-1)\nSection: non-free/net\nPriority: important\nEssential: no\nInstalled-Size: 42\n\
+             Homepage: https://example.org/?a=1&b=2\nPre-Depends: dpkg (>= 1.17)\nDepends: hostpulse (= 1:1.0-1), a | b,\n c\n\
+             Recommends: d\nSuggests: e\nEnhances: f\nBreaks: g (<< 1)\nConflicts: h\nReplaces: g (<< 1), h\n\
+             Provides: pulse (= 1), pulse-more\nBuilt-Using: golang (= 1.0)\nTag: admin::monitoring,\n role::program\n\
+             Origin: Example\nBugs: mailto:bugs@example.org\nx-lower-case: Yes\nOriginal-Maintainer: Ünïcode <u@example.org>\n",
+        ),
     ];
     publish(root.path(), "stable", &all).await;
     let ftp = |what: &[&str]| {
@@ -158,9 +170,9 @@ async fn packages_and_release_say_what_apt_ftparchive_says_of_the_same_pool() {
             .args(what))
     };
     let theirs = paragraphs(&ftp(&["packages", "pool"]));
-    assert_eq!(theirs.len(), 3);
+    assert_eq!(theirs.len(), 4);
     let mut ours = BTreeMap::new();
-    for (arch, count) in [("amd64", 2), ("arm64", 2)] {
+    for (arch, count) in [("amd64", 3), ("arm64", 2)] {
         let text =
             fs::read_to_string(root.path().join(format!("dists/bookworm/main/binary-{arch}/Packages")))
                 .unwrap();
@@ -192,12 +204,27 @@ async fn packages_and_release_say_what_apt_ftparchive_says_of_the_same_pool() {
     for words in lines(&theirs).iter().filter(|words| by_hash(words)) {
         assert!(words[2].ends_with(&words[0]), "{words:?}");
     }
-    let contents = run(Command::new("zcat").arg(root.path().join("dists/bookworm/main/Contents-amd64.gz")));
-    let words: Vec<&str> = contents.split_whitespace().collect();
-    assert_eq!(
-        words,
-        ["usr/bin/hostpulse", "admin/hostpulse", "usr/share/doc/hostpulse/a", "b", "hostpulse-doc"]
-    );
+    // Each path, and the packages that have it.
+    let lines = |text: &str| -> BTreeSet<(String, BTreeSet<String>)> {
+        let lines = text.lines().filter_map(|line| line.rsplit_once([' ', '\t']));
+        lines
+            .map(|(path, names)| (path.trim_end().to_owned(), names.split(',').map(str::to_owned).collect()))
+            .collect()
+    };
+    let theirs = lines(&ftp(&["contents", "pool"]));
+    assert_eq!(theirs.len(), 5, "{theirs:?}");
+    let mut ours = BTreeMap::new();
+    for arch in ["amd64", "arm64"] {
+        let file = root.path().join(format!("dists/bookworm/main/Contents-{arch}.gz"));
+        for (path, names) in lines(&run(Command::new("zcat").arg(file))) {
+            ours.entry(path).or_insert_with(BTreeSet::new).extend(names);
+        }
+    }
+    assert!(ours["etc/hostpulse/more.conf"].contains("non-free/net/hostpulse-more"), "{ours:?}");
+    // Without the file with overrides of an archive it tells no sections.
+    let without = |name: &String| name.rsplit('/').next().unwrap().to_owned();
+    let ours = ours.into_iter().map(|(path, names)| (path, names.iter().map(without).collect()));
+    assert_eq!(ours.collect::<BTreeSet<_>>(), theirs);
 }
 
 #[tokio::test]

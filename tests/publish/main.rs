@@ -3,6 +3,9 @@
 
 mod adopted;
 mod apt;
+#[path = "../common/deb.rs"]
+mod deb;
+mod drafts;
 mod guarded;
 mod packages;
 mod processes;

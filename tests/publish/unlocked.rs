@@ -1,6 +1,6 @@
 use std::any::Any;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -10,16 +10,22 @@ use packhold::publish::{Folder, Found, Listed, Place, Result, Stamp};
 pub struct Unlocked {
     folder: Folder,
     first: Mutex<Option<BoxFuture<'static, ()>>>,
+    reads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Unlocked {
     pub fn new(folder: Folder) -> Self {
-        Self { folder, first: Mutex::new(None) }
+        Self { folder, first: Mutex::new(None), reads: Arc::default() }
     }
 
     /// Does something else right before an index is switched for the first time.
     pub fn with(folder: Folder, first: BoxFuture<'static, ()>) -> Self {
-        Self { folder, first: Mutex::new(Some(first)) }
+        Self { first: Mutex::new(Some(first)), ..Self::new(folder) }
+    }
+
+    /// The keys of the files that were read and there.
+    pub fn reads(&self) -> Arc<Mutex<Vec<String>>> {
+        self.reads.clone()
     }
 }
 
@@ -32,7 +38,11 @@ impl Place for Unlocked {
         Ok(Box::new(()))
     }
     async fn get(&self, key: &str, most: u64) -> Result<Option<Found>> {
-        self.folder.get(key, most).await
+        let found = self.folder.get(key, most).await?;
+        if found.is_some() {
+            self.reads.lock().unwrap().push(key.to_owned());
+        }
+        Ok(found)
     }
     async fn size(&self, key: &str) -> Result<Option<u64>> {
         self.folder.size(key).await

@@ -1,7 +1,5 @@
 //! An archive with a run that failed in every way at once, whose packages and builds mean harm.
 
-use std::io::Write;
-
 use packhold::archive::{Archive, FileRole, RunFile};
 use packhold::model::{
     Artifact, ArtifactKind, Change, Changes, Check, Condition, DifferenceCause, Digest, EngineRecord,
@@ -10,6 +8,8 @@ use packhold::model::{
     StepRecord, TargetRecord, Tier, ToolRecord, Unreproducible,
 };
 use tempfile::TempDir;
+
+use crate::deb::{ar_of, tar_of};
 
 /// What runs if it is ever taken for markup or for a script.
 pub const EVIL: &str = r#""'></pre><img src=x onerror="window.owned=1"><script>window.owned=1</script>"#;
@@ -241,30 +241,8 @@ fn deb(version: &str, depends: &str) -> Vec<u8> {
         "Package: agent\nVersion: {version}\nArchitecture: amd64\nMaintainer: A <a@example.org>\n\
          Depends: {depends},\n {EVIL}\nDescription: {EVIL}\n"
     );
-    let mut ar = b"!<arch>\n".to_vec();
     let data =
         tar_of(&[("./usr/bin/agent", version), (&format!("./usr/share/{}", EVIL.replace('/', "\\")), "x")]);
-    let control = tar_of(&[("./control", &control), ("./postinst", "#!/bin/sh\n")]);
-    let members: [(&str, &[u8]); 3] =
-        [("debian-binary", b"2.0\n"), ("control.tar", &control), ("data.tar", &data)];
-    for (name, bytes) in members {
-        writeln!(ar, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, "100644", bytes.len()).unwrap();
-        ar.extend(bytes);
-        ar.extend(vec![b'\n'; bytes.len() % 2]);
-    }
-    ar
-}
-
-fn tar_of(files: &[(&str, &str)]) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    for (name, content) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o755);
-        header.set_mtime(0);
-        header.set_uid(0);
-        header.set_gid(0);
-        tar.append_data(&mut header, name, content.as_bytes()).unwrap();
-    }
-    tar.into_inner().unwrap()
+    let control = tar_of(&[("./control", &*control), ("./postinst", "#!/bin/sh\n")]);
+    ar_of(&[("debian-binary", b"2.0\n"), ("control.tar", &control), ("data.tar", &data)])
 }

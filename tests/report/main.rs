@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
 mod browser;
+#[path = "../common/deb.rs"]
+mod deb;
 mod devtools;
 mod fixture;
 mod notify;

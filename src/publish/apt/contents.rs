@@ -1,66 +1,77 @@
-//! `Contents-ARCH.gz` (DebianRepository/Format): which packages have which file.
+//! `Contents-ARCH.gz` (DebianRepository/Format): which packages have which file. Its records are its lines, their keys the paths.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-/// Path → the qualified names of the packages that have it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Contents(BTreeMap<String, BTreeSet<String>>);
+use crate::publish::blocks::{Record, Records};
 
-impl Contents {
-    /// Reads a file of that kind; what is no line of it is passed over.
-    pub(super) fn parse(text: &str) -> Self {
-        let mut paths = BTreeMap::new();
-        for line in text.lines() {
-            // Names of packages hold no spaces; paths may.
-            if let Some((path, packages)) = line.rsplit_once([' ', '\t']) {
-                let packages = packages.split(',').map(str::to_owned).collect();
-                paths.insert(path.trim_end().to_owned(), packages);
-            }
-        }
-        Self(paths)
-    }
+/// Reads lines of such a file; what is no line of it is passed over.
+pub(super) fn split(text: &str, most: usize) -> Result<Vec<(String, Record)>, String> {
+    // Names of packages hold no spaces; paths may.
+    let lines = text.lines().filter_map(|line| line.rsplit_once([' ', '\t']));
+    let lines = lines.map(|(path, packages)| record(path.trim_end(), &packages.split(',').collect()));
+    Ok(lines.take(most).collect())
+}
 
-    pub(super) fn add(&mut self, paths: &[String], qualified: &str) {
-        for path in paths {
-            self.0.entry(path.clone()).or_default().insert(qualified.to_owned());
-        }
-    }
+fn record(path: &str, packages: &BTreeSet<&str>) -> (String, Record) {
+    let packages: Vec<&str> = packages.iter().copied().collect();
+    (path.to_owned(), Record::new(path, format!("{path:<55} {}\n", packages.join(","))))
+}
 
-    /// Removes what `qualified` has no longer.
-    pub(super) fn remove<'a>(&mut self, paths: impl IntoIterator<Item = &'a String>, qualified: &str) {
-        for path in paths {
-            if let Some(packages) = self.0.get_mut(path) {
-                packages.remove(qualified);
-                if packages.is_empty() {
-                    self.0.remove(path);
-                }
-            }
+/// The qualified names of the packages that a line names.
+fn packages(line: &str) -> BTreeSet<&str> {
+    line.trim_end().rsplit_once(' ').map(|(_, packages)| packages.split(',').collect()).unwrap_or_default()
+}
+
+/// Adds what `qualified` has.
+pub(super) fn add(records: &mut Records<String>, paths: Vec<String>, qualified: &str) -> Result<(), String> {
+    for path in paths {
+        let mut all = records.get(&path)?.map(packages).unwrap_or_default();
+        if all.insert(qualified) {
+            let (path, record) = record(&path, &all);
+            records.insert(path, record)?;
         }
     }
+    Ok(())
+}
 
-    /// Each line with its path.
-    pub(super) fn lines(&self) -> Vec<(&str, String)> {
-        let line = |(path, packages): (&'_ String, &BTreeSet<String>)| {
-            format!("{path:<55} {}\n", packages.iter().map(String::as_str).collect::<Vec<_>>().join(","))
-        };
-        self.0.iter().map(|(path, packages)| (path.as_str(), line((path, packages)))).collect()
+/// Removes what `qualified` has no longer.
+pub(super) fn remove(records: &mut Records<String>, path: &String, qualified: &str) -> Result<(), String> {
+    let mut all = records.get(path)?.map(packages).unwrap_or_default();
+    if !all.remove(qualified) {
+        return Ok(());
     }
+    if all.is_empty() {
+        return records.remove(path).map(drop);
+    }
+    let (path, record) = record(path, &all);
+    records.insert(path, record)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::publish::blocks::Forms;
+
+    fn text(records: Records<String>) -> String {
+        records.pack(Forms::All, None).unwrap().plain
+    }
 
     #[test]
     fn a_path_goes_with_the_last_package_that_has_it() {
         let paths = ["usr/bin/a".to_owned(), "usr/share/with space".to_owned()];
-        let mut contents = Contents::default();
-        contents.add(&paths, "admin/a");
-        contents.add(&paths[..1], "b");
-        let text: String = contents.lines().into_iter().map(|(_, line)| line).collect();
-        assert_eq!(Contents::parse(&text), contents);
-        contents.remove(&paths, "admin/a");
-        let text: String = contents.lines().into_iter().map(|(_, line)| line).collect();
-        assert_eq!(text.split_whitespace().collect::<Vec<_>>(), ["usr/bin/a", "b"]);
+        let full = || {
+            let mut records = Records::new(split, []);
+            add(&mut records, paths.to_vec(), "admin/a").unwrap();
+            add(&mut records, paths[..1].to_vec(), "b").unwrap();
+            records
+        };
+        let written = text(full());
+        assert!(written.contains("admin/a,b\n"), "{written}");
+        assert_eq!(text(Records::new(split, split(&written, usize::MAX).unwrap())), written);
+        let mut records = full();
+        for path in &paths {
+            remove(&mut records, path, "admin/a").unwrap();
+        }
+        assert_eq!(text(records).split_whitespace().collect::<Vec<_>>(), ["usr/bin/a", "b"]);
     }
 }

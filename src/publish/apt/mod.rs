@@ -10,6 +10,8 @@
 mod contents;
 mod control;
 mod deb;
+mod draft;
+mod paths;
 mod release;
 mod render;
 mod stanza;
@@ -19,10 +21,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use deb::Deb;
+pub(super) use draft::Draft;
+use render::Next;
 pub(super) use stanza::Stanza;
-use suite::{STATE, Suite, by_hash};
+use suite::{Packages, STATE, Suite, by_hash};
 
-use super::history::{self, FileOf};
+use super::history::{self, FileOf, Generation};
 use super::place::Place;
 use super::{Context, PublishError, Result, Site, anchor, guard};
 use crate::versions::Candidate;
@@ -53,29 +57,41 @@ pub(super) fn read<'a>(distro: &str, component: &str, path: &'a Path) -> Result<
 /// Puts a package into the pool, where nobody sees it yet.
 pub(super) async fn pool(place: &dyn Place, new: &New<'_>) -> Result<()> {
     let New { path, deb, pooled: (_, stanza) } = new;
-    render::keep_paths(place, deb).await?;
+    paths::keep_paths(place, deb).await?;
     super::put_package(place, &stanza.filename, path, &deb.digest, deb.size).await
 }
 
-/// What of these packages is no upgrade for users of a suite and may be none; an error if it may not.
+/// What of these packages is no upgrade for users of a suite and may be none; an error if it may not. The draft of what was found there goes on to [`add`].
 pub(super) async fn guard(
     place: &dyn Place,
     site: &Site,
     new: &[Candidate],
     context: &Context<'_>,
-) -> Result<Vec<Candidate>> {
-    let suite = Suite::load(place, &site.suite()).await?;
-    suite.trust(context)?;
-    guard::check(context, &site.channel, new, suite.candidates())
+) -> Result<(Vec<Candidate>, Draft)> {
+    let mut draft = Draft::open(place, &site.suite(), context).await?;
+    let beside = match context.options.guard {
+        Some(_) => draft.beside(place, new).await?,
+        None => Vec::new(),
+    };
+    Ok((guard::check(context, &site.channel, new, beside.into_iter())?, draft))
 }
 
 /// All package files of a suite.
 pub(super) async fn packages(place: &dyn Place, site: &Site) -> Result<Vec<Pooled>> {
-    let suite = Suite::load(place, &site.suite()).await?;
+    let packages = Suite::head(place, &site.suite()).await?.packages(place).await?;
     let of = |(component, all): (String, BTreeMap<_, Stanza>)| {
         all.into_values().map(move |stanza| (component.clone(), stanza))
     };
-    Ok(suite.packages.into_iter().flat_map(of).collect())
+    Ok(packages.into_iter().flat_map(of).collect())
+}
+
+/// Package files of these names in a suite.
+pub(super) async fn named(
+    place: &dyn Place,
+    site: &Site,
+    packages: &BTreeSet<String>,
+) -> Result<Vec<Stanza>> {
+    Draft::of(place, &site.suite()).await?.named(place, packages).await
 }
 
 /// What published a suite last, and whether it has an earlier state to go back to, if that is known.
@@ -103,38 +119,40 @@ pub(super) async fn components(place: &dyn Place, site: &Site) -> Result<Vec<Str
     Ok(release.field("Components").split_whitespace().map(str::to_owned).collect())
 }
 
-/// Adds packages to a suite. Returns the file names of those that were not there.
+/// Adds packages to a suite, of which there may be a draft. Returns the file names of those that were not there.
 pub(super) async fn add(
     place: &dyn Place,
     site: &Site,
     pooled: &[Pooled],
+    draft: Option<Draft>,
     context: &Context<'_>,
 ) -> Result<Vec<String>> {
-    let mut attempt = 0;
+    let (mut attempt, mut guarded) = (0, draft);
     loop {
-        let mut suite = Suite::load(place, &site.suite()).await?;
-        suite.trust(context)?;
-        let new: Vec<Candidate> = pooled.iter().map(|(_, stanza)| stanza.candidate()).collect();
-        guard::check(context, &site.channel, &new, suite.candidates())?;
-        for (component, stanza) in pooled {
-            suite.add(component, stanza)?;
-        }
-        if let Some(keep) = context.options.keep {
-            suite.retain(keep);
-        }
-        let added: Vec<String> = suite.added.iter().map(|(_, stanza)| stanza.filename.clone()).collect();
-        let is_known = suite.stamp.is_some() && suite.state.is_some();
-        if added.is_empty() && suite.removed.is_empty() && is_known && !suite.ages(context) {
-            follow(place, &site.suite(), context).await?;
+        let mut draft = match guarded.take() {
+            Some(draft) => draft,
+            None => {
+                let new: Vec<Candidate> = pooled.iter().map(|(_, stanza)| stanza.candidate()).collect();
+                guard(place, site, &new, context).await?.1
+            }
+        };
+        draft.add(place, pooled, context).await?;
+        let added: Vec<String> = draft.added.iter().map(|(_, stanza)| stanza.filename.clone()).collect();
+        let is_known = draft.suite.stamp.is_some() && draft.suite.state.is_some();
+        if added.is_empty() && draft.removed.is_empty() && is_known && !draft.suite.ages(context) {
+            follow(place, &draft.suite, context).await?;
             return Ok(added);
         }
-        let next = suite.render(place, site, context).await?;
-        if switch(place, &suite, next, context).await? {
-            follow(place, &site.suite(), context).await?;
-            prune(place, &suite, site, context).await?;
+        let next = draft.render(place, site, context).await?;
+        let gone = gone(&draft.suite, &next);
+        if switch(place, &draft.suite, next, context).await? {
+            follow(place, &draft.suite, context).await?;
+            if !gone.is_empty() {
+                prune(place, gone, site, context).await?;
+            }
             return Ok(added);
         }
-        anchor::wait(&suite.folder, &mut attempt).await?;
+        anchor::wait(&draft.suite.folder, &mut attempt).await?;
     }
 }
 
@@ -142,23 +160,21 @@ pub(super) async fn add(
 pub(super) async fn roll_back(place: &dyn Place, site: &Site, context: &Context<'_>) -> Result<u64> {
     let mut attempt = 0;
     loop {
-        let mut suite = Suite::load(place, &site.suite()).await?;
+        let suite = Suite::with_state(place, &site.suite()).await?;
         suite.trust(context)?;
         let nothing = || PublishError::NothingBefore { channel: site.channel.to_string() };
         let state = suite.state.as_ref().ok_or_else(nothing)?;
         let before = history::before(&state.earlier, &state.current).ok_or_else(nothing)?.clone();
-        let packages = suite.packages_of(place, &before.files).await?;
-        let back = Suite::filenames(&packages);
-        let dropped = suite.packages.iter().flat_map(|(component, all)| {
-            all.values()
-                .filter(|stanza| !back.contains(&stanza.filename))
-                .map(|s| (component.clone(), s.clone()))
-        });
-        suite.removed = dropped.collect();
-        let mut next = render::Next { files: before.files.clone(), new: Vec::new(), release: String::new() };
-        suite.finish_as(site, context, &mut next, BTreeMap::new(), Some(&before))?;
+        let filenames = |packages: Packages| -> BTreeSet<String> {
+            packages.into_values().flat_map(BTreeMap::into_values).map(|stanza| stanza.filename).collect()
+        };
+        let back = filenames(suite.packages_of(place, &before.files).await?);
+        let mut dropped = filenames(suite.packages(place).await?);
+        dropped.retain(|filename| !back.contains(filename));
+        let mut next = Next { files: before.files.clone(), ..Next::default() };
+        suite.finish(site, context, &mut next, BTreeMap::new(), dropped, Some(&before))?;
         if switch(place, &suite, next, context).await? {
-            follow(place, &site.suite(), context).await?;
+            follow(place, &suite, context).await?;
             return Ok(before.origin);
         }
         anchor::wait(&suite.folder, &mut attempt).await?;
@@ -166,12 +182,13 @@ pub(super) async fn roll_back(place: &dyn Place, site: &Site, context: &Context<
 }
 
 /// Writes the index files and then the anchor. False if somebody else was quicker.
-async fn switch(place: &dyn Place, suite: &Suite, next: render::Next, context: &Context<'_>) -> Result<bool> {
+async fn switch(place: &dyn Place, suite: &Suite, next: Next, context: &Context<'_>) -> Result<bool> {
     let folder = &suite.folder;
-    for (name, bytes) in next.new {
-        let Some(FileOf { digest, .. }) = next.files.get(&name) else { continue };
-        place.put(&by_hash(folder, &name, digest), bytes).await?;
-    }
+    let by_hash = |(name, bytes): (String, Vec<u8>)| {
+        let FileOf { digest, .. } = next.files.get(&name)?;
+        Some((by_hash(folder, &name, digest), bytes))
+    };
+    place.put_all(next.new.into_iter().filter_map(by_hash).collect()).await?;
     let key = |name: &str| format!("{folder}/{name}");
     match context.signer {
         Some(signer) => {
@@ -188,44 +205,62 @@ async fn switch(place: &dyn Place, suite: &Suite, next: render::Next, context: &
 
 /// Makes the files under plain names those that the anchor names. It goes on until the anchor stays, so that of several publishers
 /// the last to write has written what is current.
-async fn follow(place: &dyn Place, name: &str, context: &Context<'_>) -> Result<()> {
+///
+/// `Release` comes last: where it is still that of the state `before`, the files of that state are there, and only others have to be looked at.
+async fn follow(place: &dyn Place, before: &Suite, context: &Context<'_>) -> Result<()> {
+    let key = format!("{}/Release", before.folder);
+    let release = async |text: &str| {
+        let found = place.content(&key, text.len() as u64 * 2).await.ok().flatten();
+        found.is_some_and(|bytes| bytes == text.as_bytes())
+    };
+    let mut known = BTreeMap::new();
+    if before.signed && before.stamp.is_some() && release(&before.text).await {
+        known = before.release.files.clone();
+    }
     let mut seen = None;
     loop {
-        let suite = Suite::head(place, name).await?;
+        let suite = Suite::head(place, before.name()).await?;
         if seen.is_some() && suite.stamp == seen {
             return Ok(());
         }
         for (file, of) in suite.release.files.iter().filter(|(file, _)| *file != STATE) {
+            if known.get(file) == Some(of) {
+                continue;
+            }
             let (from, to) = (by_hash(&suite.folder, file, &of.digest), format!("{}/{file}", suite.folder));
-            let old = place.get(&to, of.size).await.ok().flatten();
-            if old.is_none_or(|old| crate::model::Digest::of(&old.bytes) != of.digest)
+            let old = match known.is_empty() {
+                true => place.content(&to, of.size).await.ok().flatten(),
+                // It is another one than that of the state before.
+                false => None,
+            };
+            if old.is_none_or(|old| crate::model::Digest::of(&old) != of.digest)
                 && place.size(&from).await?.is_some()
             {
                 place.copy(&from, &to).await?;
             }
         }
-        if let Some(signer) = context.signer.filter(|_| suite.signed) {
-            let key = format!("{}/Release", suite.folder);
-            let old = place.get(&key, suite.text.len() as u64 * 2).await.ok().flatten();
-            if old.is_none_or(|old| old.bytes != suite.text.as_bytes()) {
-                let signature = signer.detached(suite.text.as_bytes())?;
-                place.put(&format!("{key}.gpg"), signature.into_bytes()).await?;
-                place.put(&key, suite.text.clone().into_bytes()).await?;
-            }
+        if let Some(signer) = context.signer.filter(|_| suite.signed)
+            && !release(&suite.text).await
+        {
+            let signature = signer.detached(suite.text.as_bytes())?;
+            place.put(&format!("{key}.gpg"), signature.into_bytes()).await?;
+            place.put(&key, suite.text.clone().into_bytes()).await?;
         }
+        known.clear();
         seen = suite.stamp;
     }
 }
 
-/// Removes the index files that no kept state names, and the packages that no state of any suite names any more.
-async fn prune(place: &dyn Place, before: &Suite, site: &Site, context: &Context<'_>) -> Result<()> {
+/// The states that the next one keeps no longer.
+fn gone(before: &Suite, next: &Next) -> Vec<Generation> {
+    let earlier = before.state.iter().flat_map(|state| &state.earlier);
+    earlier.filter(|generation| !next.kept.contains(&generation.number)).cloned().collect()
+}
+
+/// Removes the index files that no kept state names, and the packages of states that are `gone` and that no state of any suite names any more.
+async fn prune(place: &dyn Place, gone: Vec<Generation>, site: &Site, context: &Context<'_>) -> Result<()> {
     let now = Suite::with_state(place, &site.suite()).await?;
-    let (Some(old), Some(state)) = (&before.state, &now.state) else { return Ok(()) };
-    let kept: BTreeSet<u64> = state.earlier.iter().map(|generation| generation.number).collect();
-    let gone: Vec<_> = old.earlier.iter().filter(|generation| !kept.contains(&generation.number)).collect();
-    if gone.is_empty() {
-        return Ok(());
-    }
+    let Some(state) = &now.state else { return Ok(()) };
     let mut named: BTreeSet<String> = now.keys_of(&now.release.files).into_iter().collect();
     for generation in &state.earlier {
         named.extend(now.keys_of(&generation.files));
@@ -238,15 +273,20 @@ async fn prune(place: &dyn Place, before: &Suite, site: &Site, context: &Context
         }
     }
     let mut dropped: BTreeSet<&String> = gone.iter().flat_map(|generation| &generation.dropped).collect();
-    if dropped.is_empty() {
-        return Ok(());
-    }
     for name in place.folders("dists").await? {
-        let suite = Suite::load(place, &name).await?;
-        let named = Suite::filenames(&suite.packages);
+        if dropped.is_empty() {
+            break;
+        }
+        let suite = Suite::with_state(place, &name).await?;
         let kept = suite.state.iter().flat_map(|state| &state.earlier).flat_map(|g| &g.dropped);
         let kept: BTreeSet<&String> = kept.collect();
-        dropped.retain(|key| !named.contains(*key) && !kept.contains(key));
+        dropped.retain(|key| !kept.contains(key));
+        for (component, architecture) in suite.indexes() {
+            let index = suite::packages_name(&component, &architecture);
+            let text = suite.unpacked(place, &suite.release.files, &index).await?;
+            // Whatever the line looks like that another program wrote.
+            dropped.retain(|key| !text.contains(key.as_str()));
+        }
     }
     for key in dropped {
         place.delete(key).await?;

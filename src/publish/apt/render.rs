@@ -1,25 +1,22 @@
-//! The index files of a suite.
+//! The index files of a suite: only those of an index that changed are made, and of these only the blocks that did.
 
-use std::collections::BTreeMap;
-use std::io::Read;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::contents::Contents;
-use super::deb::Deb;
+use super::contents;
+use super::draft::Draft;
+use super::paths::{MAX_PATHS, paths};
 use super::release::{Release, date};
 use super::stanza::Stanza;
-use super::suite::{STATE, State, Suite, by_hash, release_fields};
+use super::suite::{FORMS, STATE, State, Suite, by_hash, packages_name, release_fields};
 use crate::model::Digest;
-use crate::publish::blocks::{self, Block, Forms, Known};
+use crate::publish::blocks::{Block, Files, Forms, Packed, Records};
 use crate::publish::history::{self, FileOf, Generation};
 use crate::publish::place::Place;
 use crate::publish::{Context, PublishError, Result, Site};
 use crate::support::fs::PathContext;
 
-/// The most bytes of a list of paths, and of a package that has to be read again for its paths.
-const MAX_PATHS: u64 = 128 << 20;
-const MAX_PACKAGE: u64 = 8 << 30;
-
 /// The next state of a suite, not published yet.
+#[derive(Default)]
 pub(super) struct Next {
     /// The index files by name, with those of the state before.
     pub(super) files: BTreeMap<String, FileOf>,
@@ -27,150 +24,116 @@ pub(super) struct Next {
     pub(super) new: Vec<(String, Vec<u8>)>,
     /// The text of `Release`.
     pub(super) release: String,
+    /// The numbers of the earlier states that it keeps.
+    pub(super) kept: BTreeSet<u64>,
 }
 
-/// The key of the list of paths of a package.
-pub(super) fn paths_key(digest: &Digest) -> String {
-    format!(".packhold/contents/{}", digest.hex())
-}
-
-/// Keeps the paths of a package, so that it need not be read again.
-pub(super) async fn keep_paths(place: &dyn Place, deb: &Deb) -> Result<()> {
-    let key = paths_key(&deb.digest);
-    if place.size(&key).await?.is_none() {
-        let packed = zstd::encode_all(deb.paths.join("\n").as_bytes(), 3);
-        place.put(&key, packed.at("compress", &key)?).await?;
-    }
-    Ok(())
-}
-
-async fn paths(place: &dyn Place, stanza: &Stanza) -> Result<Vec<String>> {
-    if let Some(found) = place.get(&paths_key(&stanza.digest), MAX_PATHS).await? {
-        let mut text = String::new();
-        if zstd::Decoder::new(found.bytes.as_slice())
-            .and_then(|unpacked| unpacked.take(MAX_PATHS).read_to_string(&mut text))
-            .is_ok()
-        {
-            return Ok(text.lines().map(str::to_owned).collect());
-        }
-    }
-    // It was published by another program.
-    let gone =
-        |reason: &str| PublishError::Foreign { key: stanza.filename.clone(), reason: reason.to_owned() };
-    let found = place.get(&stanza.filename, MAX_PACKAGE).await?.ok_or_else(|| gone("it is not there"))?;
-    let file = tempfile::NamedTempFile::new().at("create a file in", std::env::temp_dir())?;
-    std::fs::write(file.path(), &found.bytes).at("write", file.path())?;
-    let deb = Deb::read(file.path())?;
-    if deb.digest != stanza.digest {
-        return Err(gone("it is not what Packages says"));
-    }
-    keep_paths(place, &deb).await?;
-    Ok(deb.paths)
-}
-
-impl Suite {
+impl Draft {
     /// The index files of what the suite has to hold now.
-    pub(super) async fn render(&self, place: &dyn Place, site: &Site, context: &Context<'_>) -> Result<Next> {
-        let mut next = Next { files: BTreeMap::new(), new: Vec::new(), release: String::new() };
+    pub(super) async fn render(
+        &mut self,
+        place: &dyn Place,
+        site: &Site,
+        context: &Context<'_>,
+    ) -> Result<Next> {
+        let mut next = Next::default();
         let mut tables = BTreeMap::new();
-        let architectures = self.architectures(&context.options.architectures);
-        let mut components: Vec<String> = self.packages.keys().cloned().collect();
-        if components.is_empty() {
-            components.push("main".to_owned());
-        }
-        for component in &components {
-            for architecture in &architectures {
-                self.packages_index(place, component, architecture, &mut next, &mut tables).await?;
-                self.contents_index(place, component, architecture, &mut next, &mut tables).await?;
+        for (component, architecture) in self.names() {
+            let packages = packages_name(&component, &architecture);
+            let contents = format!("{component}/Contents-{architecture}");
+            if self.is_changed(&component, &architecture) {
+                let packed = self.contents(place, &component, &architecture).await?;
+                tables.insert(contents.clone(), packed.table);
+                self.suite.take(&mut next, format!("{contents}.gz"), packed.gz);
+                let packed = self.packages(place, &component, &architecture).await?;
+                let forms = [packed.plain.into_bytes(), packed.gz, packed.xz, packed.zst];
+                for (form, bytes) in FORMS.iter().zip(forms) {
+                    self.suite.take(&mut next, format!("{packages}{form}"), bytes);
+                }
+                tables.insert(packages, packed.table);
+                continue;
+            }
+            for name in names_of(&component, &architecture) {
+                next.files.extend(self.suite.release.files.get(&name).map(|file| (name, *file)));
+            }
+            for name in [packages, contents] {
+                let table = self.suite.state.as_ref().and_then(|state| state.blocks.get(&name));
+                tables.extend(table.map(|table| (name, table.clone())));
             }
         }
-        self.finish(site, context, &mut next, tables)?;
+        let dropped = self.removed.iter().map(|(_, stanza)| stanza.filename.clone()).collect();
+        self.suite.finish(site, context, &mut next, tables, dropped, None)?;
         Ok(next)
     }
 
-    async fn packages_index(
-        &self,
-        place: &dyn Place,
-        component: &str,
-        architecture: &str,
-        next: &mut Next,
-        tables: &mut BTreeMap<String, Vec<Block>>,
-    ) -> Result<()> {
-        let name = format!("{component}/binary-{architecture}/Packages");
-        let stanzas = self.packages.get(component).into_iter().flat_map(|all| all.values());
-        let stanzas: Vec<&Stanza> = stanzas.filter(|stanza| stanza.is_for(architecture)).collect();
-        let keys: Vec<String> = stanzas.iter().map(|s| format!("{} {}", s.package, s.version)).collect();
-        let records = keys.iter().map(String::as_str).zip(stanzas.iter().map(|stanza| stanza.text.as_str()));
-        let blocks = blocks::cut(records);
-        let mut before = [Vec::new(), Vec::new(), Vec::new()];
-        let table = self.state.as_ref().and_then(|state| state.blocks.get(&name));
-        if table.is_some() {
-            for (form, bytes) in [".gz", ".xz", ".zst"].into_iter().zip(&mut before) {
-                let name = format!("{name}{form}");
-                if let Some(file) = self.release.files.get(&name) {
-                    *bytes = self.index(place, &name, *file).await?.unwrap_or_default();
-                }
-            }
+    async fn packages(&mut self, place: &dyn Place, component: &str, architecture: &str) -> Result<Packed> {
+        let name = packages_name(component, architecture);
+        let mut forms = [Vec::new(), Vec::new(), Vec::new()];
+        for (form, bytes) in FORMS[1..].iter().zip(&mut forms) {
+            *bytes = self.suite.named(place, &format!("{name}{form}")).await?.unwrap_or_default();
         }
-        let table = table.map(Vec::as_slice).unwrap_or_default();
-        let known = Known::new(table, &before[0], &before[1], &before[2]);
-        let packed = blocks::pack(&blocks, &known, Forms::All).at("compress", &name)?;
-        tables.insert(name.clone(), packed.table);
-        let forms = [("", packed.plain), (".gz", packed.gz), (".xz", packed.xz), (".zst", packed.zst)];
-        for (form, bytes) in forms {
-            self.take(next, format!("{name}{form}"), bytes);
-        }
-        Ok(())
+        let [gz, xz, zst] = forms;
+        let mut records = self.take(component, architecture);
+        records.complete(gz, xz, zst);
+        Ok(records.pack(Forms::All, None).at("compress", &name)?)
     }
 
-    async fn contents_index(
-        &self,
-        place: &dyn Place,
-        component: &str,
-        architecture: &str,
-        next: &mut Next,
-        tables: &mut BTreeMap<String, Vec<Block>>,
-    ) -> Result<()> {
+    async fn contents(&mut self, place: &dyn Place, component: &str, architecture: &str) -> Result<Packed> {
         let name = format!("{component}/Contents-{architecture}");
-        let packed_name = format!("{name}.gz");
-        let ours = |changes: &'_ [(String, Stanza)]| -> Vec<Stanza> {
+        let key = format!("{}/{name}.gz", self.suite.folder);
+        let broken = |reason: String| PublishError::Foreign { key: key.clone(), reason };
+        let ours = |changes: &[(String, Stanza)]| -> Vec<Stanza> {
             let ours = changes.iter().filter(|(c, stanza)| c == component && stanza.is_for(architecture));
             ours.map(|(_, stanza)| stanza.clone()).collect()
         };
-        let all = || self.packages.get(component).into_iter().flat_map(|all| all.values());
-        let mut before = Vec::new();
-        if let Some(file) = self.release.files.get(&packed_name) {
-            before = self.index(place, &packed_name, *file).await?.unwrap_or_default();
-        }
-        let (mut contents, added, removed) = match before.is_empty() {
-            true => {
-                (Contents::default(), all().filter(|s| s.is_for(architecture)).cloned().collect(), Vec::new())
+        let before = self.suite.named(place, &format!("{name}.gz")).await?;
+        let (mut records, added, removed) = match before {
+            None => {
+                let records = Records::new(contents::split, []);
+                (records, self.all_of(place, component, architecture).await?, Vec::new())
             }
-            false => {
-                let text = crate::publish::unpacked(&packed_name, before.clone(), MAX_PATHS * 8)?;
-                (Contents::parse(&text), ours(&self.added), ours(&self.removed))
+            Some(gz) => {
+                let table = self.suite.state.as_ref().and_then(|state| state.blocks.get(&name));
+                let table = table.map(Vec::as_slice).unwrap_or_default();
+                let files = Files { gz, ..Files::default() };
+                let records = match Records::of(contents::split, files, table, false) {
+                    Ok(records) => records,
+                    Err(Files { gz, .. }) => {
+                        let text = crate::publish::unpacked(&key, &gz, MAX_PATHS * 8)?;
+                        Records::new(contents::split, contents::split(&text, usize::MAX).map_err(broken)?)
+                    }
+                };
+                (records, ours(&self.added), ours(&self.removed))
             }
         };
         for stanza in &removed {
-            contents.remove(&paths(place, stanza).await?, &stanza.qualified);
+            for path in paths(place, stanza).await? {
+                contents::remove(&mut records, &path, &stanza.qualified).map_err(broken)?;
+            }
             // Other versions of it may have the same paths.
-            for other in all().filter(|s| s.qualified == stanza.qualified && s.is_for(architecture)) {
-                contents.add(&paths(place, other).await?, &other.qualified);
+            for other in self.versions(place, component, architecture, &stanza.package).await? {
+                if other.qualified == stanza.qualified {
+                    contents::add(&mut records, paths(place, &other).await?, &other.qualified)
+                        .map_err(broken)?;
+                }
             }
         }
         for stanza in &added {
-            contents.add(&paths(place, stanza).await?, &stanza.qualified);
+            contents::add(&mut records, paths(place, stanza).await?, &stanza.qualified).map_err(broken)?;
         }
-        let lines = contents.lines();
-        let blocks = blocks::cut(lines.iter().map(|(path, line)| (*path, line.as_str())));
-        let table = self.state.as_ref().and_then(|state| state.blocks.get(&name));
-        let known = Known::new(table.map(Vec::as_slice).unwrap_or_default(), &before, &[], &[]);
-        let packed = blocks::pack(&blocks, &known, Forms::Gzip).at("compress", &name)?;
-        tables.insert(name, packed.table);
-        self.take(next, packed_name, packed.gz);
-        Ok(())
+        Ok(records.pack(Forms::Gzip, None).at("compress", &name)?)
     }
+}
 
+/// The names of the files of an index.
+pub(super) fn names_of(component: &str, architecture: &str) -> Vec<String> {
+    let packages = packages_name(component, architecture);
+    let mut names: Vec<String> = FORMS.iter().map(|form| format!("{packages}{form}")).collect();
+    names.push(format!("{component}/Contents-{architecture}.gz"));
+    names
+}
+
+impl Suite {
     /// Names a file in the next state; its bytes are kept if it is new.
     fn take(&self, next: &mut Next, name: String, bytes: Vec<u8>) {
         let file = FileOf { digest: Digest::of(&bytes), size: bytes.len() as u64 };
@@ -180,24 +143,15 @@ impl Suite {
         next.files.insert(name, file);
     }
 
-    /// The state and `Release` over the files of `next`.
+    /// The state and `Release` over the files of `next`, which names the packages of the state before without those `dropped`. With the content of
+    /// an earlier state, `origin`, it has what brought that about.
     pub(super) fn finish(
         &self,
         site: &Site,
         context: &Context<'_>,
         next: &mut Next,
         blocks: BTreeMap<String, Vec<Block>>,
-    ) -> Result<()> {
-        self.finish_as(site, context, next, blocks, None)
-    }
-
-    /// As [`Suite::finish`], with the content of the earlier state `origin`, and so with what brought that about.
-    pub(super) fn finish_as(
-        &self,
-        site: &Site,
-        context: &Context<'_>,
-        next: &mut Next,
-        blocks: BTreeMap<String, Vec<Block>>,
+        dropped: BTreeSet<String>,
         origin: Option<&Generation>,
     ) -> Result<()> {
         let before = self.state.clone();
@@ -217,23 +171,24 @@ impl Suite {
         };
         let earlier = before.map(|state| {
             let mut superseded = state.current;
-            superseded.dropped = self.removed.iter().map(|(_, stanza)| stanza.filename.clone()).collect();
+            superseded.dropped = dropped;
             history::kept(state.earlier, Some(superseded), time)
         });
+        next.kept = earlier.iter().flatten().map(|generation| generation.number).collect();
         let (channel, distro) = (site.channel.clone(), site.distro.clone());
         let state =
             State { format: 1, channel, distro, current, earlier: earlier.unwrap_or_default(), blocks };
         let bytes = serde_json::to_vec(&state).map_err(std::io::Error::from).at("write", STATE)?;
         self.take(next, STATE.to_owned(), bytes);
         let suite = site.suite();
-        let components: std::collections::BTreeSet<&str> =
+        let components: BTreeSet<&str> =
             next.files.keys().filter_map(|name| Some(name.split_once("/binary-")?.0)).collect();
-        let architectures: std::collections::BTreeSet<&str> = next
+        let architectures: BTreeSet<&str> = next
             .files
             .keys()
             .filter_map(|name| name.split_once("/binary-")?.1.strip_suffix("/Packages"))
             .collect();
-        let join = |words: std::collections::BTreeSet<&str>| words.into_iter().collect::<Vec<_>>().join(" ");
+        let join = |words: BTreeSet<&str>| words.into_iter().collect::<Vec<_>>().join(" ");
         let until = context.options.valid_for.and_then(|span| time.checked_add(span).ok()).map(date);
         // Clients refuse a suite whose names change until they are told to take it.
         let named = |given: &String, field: &str| match (given.as_str(), self.release.field(field)) {

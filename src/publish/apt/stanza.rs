@@ -1,6 +1,11 @@
 use super::control;
 use super::deb::Deb;
-use crate::model::Digest;
+use crate::model::{Digest, Format};
+use crate::publish::blocks::Record;
+use crate::versions::Candidate;
+
+/// Package, architecture, version: the order of an index.
+pub(super) type Key = (String, String, String);
 
 /// What `Packages` says of one package file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,12 +47,12 @@ impl Stanza {
 
     /// The stanzas of a `Packages` file, which another program may have written.
     pub(super) fn all(packages: &str) -> Result<Vec<Self>, String> {
-        let paragraphs =
-            packages.split("\n\n").map(|text| text.trim_matches('\n')).filter(|text| !text.is_empty());
-        paragraphs.map(Self::parse).collect()
+        paragraphs(packages).map(Self::parse).collect()
     }
 
-    fn parse(paragraph: &str) -> Result<Self, String> {
+    /// Reads one paragraph.
+    pub(super) fn parse(paragraph: &str) -> Result<Self, String> {
+        let paragraph = paragraph.trim_matches('\n');
         let fields = control::paragraph(paragraph)?;
         let field = |name: &str| {
             control::value(&fields, name).ok_or_else(|| format!("a package in it has no field {name}"))
@@ -68,6 +73,43 @@ impl Stanza {
             digest,
         })
     }
+}
+
+impl Stanza {
+    pub(super) fn key(&self) -> Key {
+        (self.package.clone(), self.architecture.clone(), self.version.clone())
+    }
+
+    /// Its record in an index.
+    pub(super) fn record(&self) -> Record {
+        Record::new(&format!("{} {}", self.package, self.version), self.text.clone())
+    }
+
+    /// What the guard has to know of it.
+    pub(in crate::publish) fn candidate(&self) -> Candidate {
+        Candidate {
+            format: Format::Deb,
+            package: self.package.clone(),
+            architecture: self.architecture.clone(),
+            version: self.version.clone(),
+            digest: self.digest,
+        }
+    }
+
+    /// Whether it is in the index of an architecture.
+    pub(super) fn is_for(&self, architecture: &str) -> bool {
+        self.architecture == architecture || self.architecture == "all"
+    }
+}
+
+fn paragraphs(packages: &str) -> impl Iterator<Item = &str> {
+    packages.split("\n\n").filter(|text| !text.trim_matches('\n').is_empty())
+}
+
+/// The records of a `Packages` file, at most so many.
+pub(super) fn split(packages: &str, most: usize) -> Result<Vec<(Key, Record)>, String> {
+    let stanzas = paragraphs(packages).take(most).map(Stanza::parse);
+    stanzas.map(|stanza| stanza.map(|stanza| (stanza.key(), stanza.record()))).collect()
 }
 
 fn qualified(section: &str, package: &str) -> String {

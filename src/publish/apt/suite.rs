@@ -1,18 +1,16 @@
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::control;
 use super::release::{Release, signed_text};
-use super::stanza::Stanza;
-use crate::model::{Digest, Format};
+use super::stanza::{Key, Stanza};
+use crate::model::Digest;
 use crate::publish::blocks::Block;
 use crate::publish::history::{FileOf, Generation};
 use crate::publish::place::{Place, Stamp};
 use crate::publish::{Channel, Context, PublishError, Result, unpacked};
 use crate::sign::verify_clearsigned;
-use crate::versions::{Candidate, compare};
 
 /// The largest index file that is read, bytes.
 const MAX_INDEX: u64 = 1 << 30;
@@ -20,8 +18,8 @@ const MAX_INDEX: u64 = 1 << 30;
 /// The index file of a suite that holds its [`State`].
 pub(super) const STATE: &str = "packhold.json";
 
-/// Package, architecture, version.
-pub(super) type Key = (String, String, String);
+/// The forms of `Packages`, by what is added to the name.
+pub(super) const FORMS: [&str; 4] = ["", ".gz", ".xz", ".zst"];
 
 /// Component → its package files.
 pub(super) type Packages = BTreeMap<String, BTreeMap<Key, Stanza>>;
@@ -54,28 +52,17 @@ pub(super) struct Suite {
     pub(super) release: Release,
     /// `None` where another program wrote it, or nobody yet.
     pub(super) state: Option<State>,
-    pub(super) packages: Packages,
-    pub(super) added: Vec<(String, Stanza)>,
-    pub(super) removed: Vec<(String, Stanza)>,
 }
 
 impl Suite {
     /// Reads what is published in `dists/NAME`; nothing is an empty suite.
-    pub(super) async fn load(place: &dyn Place, name: &str) -> Result<Self> {
-        let mut suite = Self::head(place, name).await?;
-        suite.read_state(place).await?;
-        suite.packages = suite.packages_of(place, &suite.release.files).await?;
-        Ok(suite)
-    }
-
-    /// As [`Suite::load`], with the state and without the packages.
     pub(super) async fn with_state(place: &dyn Place, name: &str) -> Result<Self> {
         let mut suite = Self::head(place, name).await?;
         suite.read_state(place).await?;
         Ok(suite)
     }
 
-    /// As [`Suite::load`], the anchor alone.
+    /// As [`Suite::with_state`], the anchor alone.
     pub(super) async fn head(place: &dyn Place, name: &str) -> Result<Self> {
         let folder = format!("dists/{name}");
         let mut suite = Self {
@@ -86,9 +73,6 @@ impl Suite {
             text: String::new(),
             release: Release::default(),
             state: None,
-            packages: Packages::new(),
-            added: Vec::new(),
-            removed: Vec::new(),
         };
         for (anchor, signed) in [("InRelease", true), ("Release", false)] {
             let key = format!("{folder}/{anchor}");
@@ -115,9 +99,14 @@ impl Suite {
             .map_err(|_| PublishError::Untrusted { key: format!("{}/{anchor}", self.folder) })
     }
 
-    /// Its packages, as the guard knows them.
-    pub(super) fn candidates(&self) -> impl Iterator<Item = Candidate> {
-        self.packages.values().flat_map(|all| all.values()).map(Stanza::candidate)
+    /// Component and architecture of every index that it names.
+    pub(super) fn indexes(&self) -> BTreeSet<(String, String)> {
+        indexes(&self.release.files)
+    }
+
+    /// Its package files.
+    pub(super) async fn packages(&self, place: &dyn Place) -> Result<Packages> {
+        self.packages_of(place, &self.release.files).await
     }
 
     /// Whether less than half of the time is left for which clients rely on it.
@@ -142,13 +131,20 @@ impl Suite {
     /// An index file, wherever it is kept; `None` where it is not there in that form.
     pub(super) async fn index(&self, place: &dyn Place, name: &str, file: FileOf) -> Result<Option<Vec<u8>>> {
         for key in [by_hash(&self.folder, name, &file.digest), format!("{}/{name}", self.folder)] {
-            if let Some(found) = place.get(&key, MAX_INDEX).await?
-                && Digest::of(&found.bytes) == file.digest
-            {
-                return Ok(Some(found.bytes));
+            let found = place.content(&key, MAX_INDEX).await?;
+            if let Some(bytes) = found.filter(|bytes| Digest::of(bytes) == file.digest) {
+                return Ok(Some(bytes));
             }
         }
         Ok(None)
+    }
+
+    /// An index file of this state by its name; `None` where it is not named, or not there in that form.
+    pub(super) async fn named(&self, place: &dyn Place, name: &str) -> Result<Option<Vec<u8>>> {
+        match self.release.files.get(name) {
+            Some(file) => self.index(place, name, *file).await,
+            None => Ok(None),
+        }
     }
 
     /// An index file unpacked, in whatever form there is one.
@@ -157,15 +153,16 @@ impl Suite {
         place: &dyn Place,
         files: &BTreeMap<String, FileOf>,
         name: &str,
-    ) -> Result<Option<String>> {
-        for form in ["", ".gz", ".xz", ".zst"] {
+    ) -> Result<String> {
+        for form in FORMS {
             let name = format!("{name}{form}");
             let Some(file) = files.get(&name) else { continue };
             if let Some(bytes) = self.index(place, &name, *file).await? {
-                return unpacked(&format!("{}/{name}", self.folder), bytes, MAX_INDEX).map(Some);
+                return unpacked(&format!("{}/{name}", self.folder), &bytes, MAX_INDEX);
             }
         }
-        Ok(None)
+        let reason = "it is named in Release, and is not there as that says".to_owned();
+        Err(PublishError::Foreign { key: format!("{}/{name}", self.folder), reason })
     }
 
     /// The package files that `files` of this suite name.
@@ -175,101 +172,35 @@ impl Suite {
         files: &BTreeMap<String, FileOf>,
     ) -> Result<Packages> {
         let mut packages = Packages::new();
-        let indexes: BTreeSet<&str> =
-            files.keys().filter_map(|name| name.split_once("/Packages")).map(|(base, _)| base).collect();
-        for base in indexes {
-            let Some((component, "binary")) = base
-                .rsplit_once('/')
-                .and_then(|(component, last)| Some((component, last.split_once('-')?.0)))
-            else {
-                continue;
-            };
-            let name = format!("{base}/Packages");
+        for (component, architecture) in indexes(files) {
+            let name = packages_name(&component, &architecture);
+            let text = self.unpacked(place, files, &name).await?;
             let key = format!("{}/{name}", self.folder);
-            let text = self.unpacked(place, files, &name).await?.ok_or_else(|| PublishError::Foreign {
-                key: key.clone(),
-                reason: "it is named in Release, and is not there as that says".to_owned(),
-            })?;
             let stanzas = Stanza::all(&text).map_err(|reason| PublishError::Foreign { key, reason })?;
-            let known = packages.entry(component.to_owned()).or_default();
+            let known = packages.entry(component).or_default();
             known.extend(stanzas.into_iter().map(|stanza| (stanza.key(), stanza)));
         }
         Ok(packages)
     }
 
-    /// Adds a package file. Tells whether it was not there; an error if that version was, with other content.
-    pub(super) fn add(&mut self, component: &str, stanza: &Stanza) -> Result<bool> {
-        match self.packages.values().find_map(|all| all.get(&stanza.key())) {
-            Some(known) if known.digest == stanza.digest => return Ok(false),
-            Some(known) => return Err(PublishError::Conflict { path: known.filename.clone() }),
-            None => {}
-        }
-        self.packages.entry(component.to_owned()).or_default().insert(stanza.key(), stanza.clone());
-        self.added.push((component.to_owned(), stanza.clone()));
-        Ok(true)
-    }
-
-    /// Drops all but the newest `keep` versions of the packages that were added.
-    pub(super) fn retain(&mut self, keep: usize) {
-        let touched: BTreeSet<(String, String, String)> = self
-            .added
-            .iter()
-            .map(|(component, s)| (component.clone(), s.package.clone(), s.architecture.clone()))
-            .collect();
-        for (component, package, architecture) in touched {
-            let Some(all) = self.packages.get_mut(&component) else { continue };
-            let mut versions: Vec<Key> =
-                all.keys().filter(|(p, a, _)| *p == package && *a == architecture).cloned().collect();
-            // What is no version of Debian's is none that anybody would miss.
-            versions.sort_by(|a, b| compare(Format::Deb, &b.2, &a.2).unwrap_or(Ordering::Equal));
-            for key in versions.into_iter().skip(keep.max(1)) {
-                if let Some(stanza) = all.remove(&key) {
-                    self.added.retain(|(_, added)| added.filename != stanza.filename);
-                    self.removed.push((component.clone(), stanza));
-                }
-            }
-        }
-    }
-
-    /// The architectures of which it has indexes: those it had, those of its packages, those that are wanted.
-    pub(super) fn architectures(&self, wanted: &[String]) -> BTreeSet<String> {
-        let mut all: BTreeSet<String> = wanted.iter().cloned().collect();
-        all.extend(self.release.field("Architectures").split_whitespace().map(str::to_owned));
-        all.extend(self.packages.values().flat_map(|all| all.keys()).map(|(_, arch, _)| arch.clone()));
-        all.remove("all");
-        if all.is_empty() {
-            // Packages for every architecture have to be in the index of some.
-            all.extend(["amd64".to_owned(), "arm64".to_owned()]);
-        }
-        all
-    }
-
-    /// The keys of all its package files.
-    pub(super) fn filenames(packages: &Packages) -> BTreeSet<String> {
-        packages.values().flat_map(|all| all.values()).map(|stanza| stanza.filename.clone()).collect()
+    /// The name of its folder.
+    pub(super) fn name(&self) -> &str {
+        self.folder.trim_start_matches("dists/")
     }
 }
 
-impl Stanza {
-    pub(super) fn key(&self) -> Key {
-        (self.package.clone(), self.architecture.clone(), self.version.clone())
-    }
+/// The name of an index.
+pub(super) fn packages_name(component: &str, architecture: &str) -> String {
+    format!("{component}/binary-{architecture}/Packages")
+}
 
-    /// What the guard has to know of it.
-    pub(in crate::publish) fn candidate(&self) -> Candidate {
-        Candidate {
-            format: Format::Deb,
-            package: self.package.clone(),
-            architecture: self.architecture.clone(),
-            version: self.version.clone(),
-            digest: self.digest,
-        }
-    }
-
-    /// Whether it is in the index of an architecture.
-    pub(super) fn is_for(&self, architecture: &str) -> bool {
-        self.architecture == architecture || self.architecture == "all"
-    }
+/// Component and architecture of every index among these files.
+fn indexes(files: &BTreeMap<String, FileOf>) -> BTreeSet<(String, String)> {
+    let of = |name: &String| {
+        let (component, last) = name.split_once("/Packages")?.0.rsplit_once('/')?;
+        Some((component.to_owned(), last.strip_prefix("binary-")?.to_owned()))
+    };
+    files.keys().filter_map(of).collect()
 }
 
 /// Where an index file is kept under its digest (DebianRepository/Format, "indices acquisition via hashsums").

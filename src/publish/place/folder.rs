@@ -55,13 +55,23 @@ impl Folder {
         Ok(())
     }
 
-    fn write(&self, key: &str, bytes: &[u8]) -> Result<()> {
+    /// A new file of the folder with this content, which is to be `key`.
+    fn written(&self, key: &str, bytes: &[u8]) -> Result<NamedTempFile> {
         let mut file = self.incoming()?;
         file.write_all(bytes).at("write", self.path(key)?)?;
-        self.finish(file, key)
+        Ok(file)
+    }
+
+    fn write(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        self.finish(self.written(key, bytes)?, key)
     }
 
     fn read(&self, key: &str, most: u64) -> Result<Option<Found>> {
+        let found = |bytes: Vec<u8>| Found { stamp: Stamp(Digest::of(&bytes).hex()), bytes };
+        Ok(self.bytes(key, most)?.map(found))
+    }
+
+    fn bytes(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>> {
         let path = self.path(key)?;
         let file = match File::open(&path) {
             Err(error) if missing(&error) => return Ok(None),
@@ -73,8 +83,7 @@ impl Folder {
             let reason = format!("it has more than {most} bytes");
             return Err(PublishError::Foreign { key: key.to_owned(), reason });
         }
-        let stamp = Stamp(Digest::of(&bytes).hex());
-        Ok(Some(Found { bytes, stamp }))
+        Ok(Some(bytes))
     }
 
     fn walk(&self, folder: &Path, key: &str, listed: &mut Vec<Listed>) -> Result<()> {
@@ -129,6 +138,10 @@ impl Place for Folder {
         self.read(key, most)
     }
 
+    async fn content(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        self.bytes(key, most)
+    }
+
     async fn size(&self, key: &str) -> Result<Option<u64>> {
         let path = self.path(key)?;
         match fs::metadata(&path) {
@@ -140,6 +153,15 @@ impl Place for Folder {
 
     async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
         self.write(key, &bytes)
+    }
+
+    async fn put_all(&self, files: Vec<(String, Vec<u8>)>) -> Result<()> {
+        // What is written before the first one is synced goes to the disk with it.
+        let written = files.iter().map(|(key, bytes)| Ok((self.written(key, bytes)?, key)));
+        for (file, key) in written.collect::<Result<Vec<_>>>()? {
+            self.finish(file, key)?;
+        }
+        Ok(())
     }
 
     async fn put_file(&self, key: &str, path: &Path) -> Result<()> {

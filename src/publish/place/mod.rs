@@ -49,11 +49,24 @@ pub trait Place: Send + Sync {
     /// A file, or `None` if there is none; an error if it has more than `most` bytes.
     async fn get(&self, key: &str, most: u64) -> Result<Option<Found>>;
 
+    /// As [`Place::get`], without telling which version it is.
+    async fn content(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        Ok(self.get(key, most).await?.map(|found| found.bytes))
+    }
+
     /// Bytes of a file, or `None` if there is none.
     async fn size(&self, key: &str) -> Result<Option<u64>>;
 
     /// Writes a file.
     async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()>;
+
+    /// Writes files of which none needs another to be there: in less time than one after the other, where the place can do so.
+    async fn put_all(&self, files: Vec<(String, Vec<u8>)>) -> Result<()> {
+        for (key, bytes) in files {
+            self.put(&key, bytes).await?;
+        }
+        Ok(())
+    }
 
     /// Writes the content of a local file.
     async fn put_file(&self, key: &str, path: &Path) -> Result<()>;

@@ -7,8 +7,12 @@ use quick_xml::{Reader, XmlVersion};
 
 use super::package::Evr;
 use crate::model::{Digest, Format};
+use crate::publish::blocks::Record;
 use crate::publish::history::FileOf;
 use crate::versions::Candidate;
+
+/// Name, architecture, version: the order of packages in the metadata.
+pub(super) type Key = (String, String, Evr);
 
 /// A package file that the metadata names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,16 @@ impl Entry {
     /// Version and release, with the epoch where it has one.
     pub(in crate::publish) fn version(&self) -> String {
         self.evr.to_string()
+    }
+
+    pub(super) fn key(&self) -> Key {
+        (self.name.clone(), self.arch.clone(), self.evr.clone())
+    }
+
+    /// Its records in primary, filelists and other.
+    pub(super) fn records(&self) -> [Record; 3] {
+        let name = self.digest.hex();
+        [&self.primary, &self.filelists, &self.other].map(|text| Record::new(&name, text.clone()))
     }
 
     /// What the guard has to know of it.
@@ -66,25 +80,31 @@ fn attribute(element: &BytesStart<'_>, name: &str) -> Read<String> {
 
 /// Each element `name` of the root, as text.
 pub(super) fn elements(xml: &str, name: &str) -> Read<Vec<String>> {
+    elements_in(xml, name, 1, usize::MAX)
+}
+
+/// At most so many elements `name` that are in `depth` others, as text.
+fn elements_in(xml: &str, name: &str, depth: usize, most: usize) -> Read<Vec<String>> {
     let mut reader = Reader::from_str(xml);
-    let (mut found, mut depth) = (Vec::new(), 0);
-    loop {
+    let (mut found, mut open) = (Vec::new(), 0_usize);
+    while found.len() < most {
         let start = reader.buffer_position() as usize;
         match reader.read_event().map_err(|error| error.to_string())? {
-            Event::Start(element) if depth == 1 && element.local_name().as_ref() == name.as_bytes() => {
+            Event::Start(element) if open == depth && element.local_name().as_ref() == name.as_bytes() => {
                 let end = element.to_end().into_owned();
                 reader.read_to_end(end.name()).map_err(|error| error.to_string())?;
                 let text = xml.get(start..reader.buffer_position() as usize);
                 found.push(text.ok_or("an element ends nowhere")?.to_owned() + "\n");
             }
-            Event::Start(_) => depth += 1,
-            Event::End(_) => depth -= 1,
+            Event::Start(_) => open += 1,
+            Event::End(_) => open = open.saturating_sub(1),
             Event::DocType(_) => return Err("it has a document type".to_owned()),
-            Event::Eof if depth == 0 => return Ok(found),
+            Event::Eof if open == 0 => break,
             Event::Eof => return Err("it ends early".to_owned()),
             _ => {}
         }
     }
+    Ok(found)
 }
 
 /// The attributes and texts of an element's descendants: the first of each name.
@@ -142,28 +162,63 @@ pub(super) fn entries(primary: &str, filelists: &str, other: &str) -> Read<Vec<E
         all.map(|text| Ok((Parts::of(&text)?.attribute("package", "pkgid")?, text))).collect()
     };
     let (mut filelists, mut other) = (by_digest(filelists)?, by_digest(other)?);
-    let mut entries = Vec::new();
-    for primary in elements(primary, "package")? {
-        let parts = Parts::of(&primary)?;
-        if parts.attribute("checksum", "type")? != "sha256" {
-            return Err("it names packages by other digests than sha256".to_owned());
-        }
-        let hex = parts.text("checksum")?;
+    let all = elements(primary, "package")?.into_iter().map(|primary| {
+        let entry = entry(primary)?;
+        let hex = entry.digest.hex();
         let lost = || format!("it has no list of files or changes for package {hex}");
-        let of = |part: &str| parts.attribute("version", part);
-        entries.push(Entry {
-            name: parts.text("name")?,
-            arch: parts.text("arch")?,
-            evr: Evr(of("epoch")?, of("ver")?, of("rel")?),
-            digest: Digest::from_hex(&hex).map_err(|error| error.to_string())?,
-            href: safe(parts.attribute("location", "href")?)?,
-            filelists: filelists.remove(&hex).ok_or_else(lost)?,
-            other: other.remove(&hex).ok_or_else(lost)?,
-            primary,
-            signer: None,
-        });
+        let (filelists, other) =
+            (filelists.remove(&hex).ok_or_else(lost)?, other.remove(&hex).ok_or_else(lost)?);
+        Ok(Entry { filelists, other, ..entry })
+    });
+    all.collect()
+}
+
+/// The package of an element of `primary.xml`, without its lists of files and changes.
+pub(super) fn entry(primary: String) -> Read<Entry> {
+    let parts = Parts::of(&primary)?;
+    if parts.attribute("checksum", "type")? != "sha256" {
+        return Err("it names packages by other digests than sha256".to_owned());
     }
-    Ok(entries)
+    let of = |part: &str| parts.attribute("version", part);
+    Ok(Entry {
+        name: parts.text("name")?,
+        arch: parts.text("arch")?,
+        evr: Evr(of("epoch")?, of("ver")?, of("rel")?),
+        digest: Digest::from_hex(&parts.text("checksum")?).map_err(|error| error.to_string())?,
+        href: safe(parts.attribute("location", "href")?)?,
+        filelists: String::new(),
+        other: String::new(),
+        primary,
+        signer: None,
+    })
+}
+
+/// The records of a block of `primary.xml`, at most so many.
+pub(super) fn split_primary(block: &str, most: usize) -> Read<Vec<(Key, Record)>> {
+    let all = elements_in(block, "package", 0, most)?.into_iter();
+    all.map(|text| {
+        let entry = entry(text)?;
+        Ok((entry.key(), Record::new(&entry.digest.hex(), entry.primary)))
+    })
+    .collect()
+}
+
+/// The records of a block of `filelists.xml` or `other.xml`, at most so many.
+pub(super) fn split_list(block: &str, most: usize) -> Read<Vec<(Key, Record)>> {
+    let all = elements_in(block, "package", 0, most)?.into_iter();
+    all.map(|text| {
+        let parts = Parts::of(&text)?;
+        let (package, version) =
+            (|of: &str| parts.attribute("package", of), |of: &str| parts.attribute("version", of));
+        let evr = Evr(version("epoch")?, version("ver")?, version("rel")?);
+        Ok(((package("name")?, package("arch")?, evr), Record::new(&package("pkgid")?, text)))
+    })
+    .collect()
+}
+
+/// How many packages a file says that it has, which begins as [`frame`] has it.
+pub(super) fn packages(xml: &str) -> Option<usize> {
+    xml.lines().nth(1)?.rsplit_once("packages=\"")?.1.strip_suffix("\">")?.parse().ok()
 }
 
 /// The `data` elements of a `repomd.xml`.

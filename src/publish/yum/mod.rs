@@ -6,6 +6,7 @@
 //! client that comes between the two finds that they do not belong together, and has to try again.
 
 mod basearch;
+mod draft;
 mod header;
 mod metadata;
 mod package;
@@ -15,13 +16,17 @@ mod tree;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use quick_xml::escape::escape;
+
 pub(super) use basearch::basearch;
+pub(super) use draft::Draft;
+use draft::Next;
 pub(super) use metadata::Entry;
 pub(super) use package::Package;
-use tree::{Next, Tree};
+use tree::Tree;
 
-use super::history;
-use super::place::Place;
+use super::history::{self, Generation};
+use super::place::{Place, Stamp};
 use super::{Context, PublishError, Result, Site, anchor, guard};
 use crate::sign::{Certificate, rpm_signer, verify_detached};
 use crate::support::fs::PathContext;
@@ -97,24 +102,47 @@ fn new_entry(package: Package, href: String, signer: Option<String>, context: &C
     })
 }
 
-/// What of these packages is no upgrade for users of a tree and may be none; an error if it may not.
+/// What of these packages is no upgrade for users of a tree and may be none; an error if it may not. The draft of what was found there goes on to [`add`].
 pub(super) async fn guard(
     place: &dyn Place,
     site: &Site,
     arch: &str,
     new: &[Candidate],
     context: &Context<'_>,
-) -> Result<Vec<Candidate>> {
-    let tree = Tree::load(place, &folder(site, arch)).await?;
-    if tree.stamp.is_some() {
-        trust(place, &tree.folder, &tree.anchor, context).await?;
+) -> Result<(Vec<Candidate>, Draft)> {
+    let mut draft = Draft::open(place, &folder(site, arch)).await?;
+    if draft.tree.stamp.is_some() {
+        trust(place, &draft.tree.folder, &draft.tree.anchor, context).await?;
     }
-    guard::check(context, &site.channel, new, tree.entries.values().map(Entry::candidate))
+    let beside = match context.options.guard {
+        Some(_) => draft.beside(new)?,
+        None => Vec::new(),
+    };
+    Ok((guard::check(context, &site.channel, new, beside.into_iter())?, draft))
 }
 
 /// All package files of a tree.
 pub(super) async fn packages(place: &dyn Place, site: &Site, arch: &str) -> Result<Vec<Entry>> {
-    Ok(Tree::load(place, &folder(site, arch)).await?.entries.into_values().collect())
+    let tree = Tree::head(place, &folder(site, arch)).await?;
+    match tree.stamp.is_some() {
+        true => Ok(tree.entries(place).await?.into_values().collect()),
+        false => Ok(Vec::new()),
+    }
+}
+
+/// Package files of these names in a tree, without their lists of files and changes.
+pub(super) async fn named(
+    place: &dyn Place,
+    site: &Site,
+    arch: &str,
+    packages: &BTreeSet<String>,
+) -> Result<Vec<Entry>> {
+    let mut draft = Draft::open(place, &folder(site, arch)).await?;
+    let mut found = Vec::new();
+    for package in packages {
+        found.extend(draft.versions(package, None)?);
+    }
+    Ok(found)
 }
 
 /// Puts package files of one channel's tree into another's, where nobody sees them yet.
@@ -138,7 +166,7 @@ pub(super) async fn share(
 
 /// What published a tree last, and whether it has an earlier state to go back to, if that is known.
 pub(super) async fn last(place: &dyn Place, site: &Site, arch: &str) -> Result<Option<history::Last>> {
-    let state = Tree::load(place, &folder(site, arch)).await?.state;
+    let state = Tree::head(place, &folder(site, arch)).await?.state;
     Ok(state.map(|state| history::Last::of(state.current, &state.earlier)))
 }
 
@@ -173,42 +201,52 @@ pub(super) struct Added {
     pub(super) keys: Vec<String>,
     /// Packages that no known key has signed, where dnf asks for that.
     pub(super) unsigned: Vec<String>,
+    /// The fingerprints of the keys that have signed packages of the tree, as far as it is known.
+    pub(super) signers: BTreeSet<String>,
 }
 
-/// Adds packages to a tree.
+/// Adds packages to a tree, of which there may be a draft.
 pub(super) async fn add(
     place: &dyn Place,
     site: &Site,
     arch: &str,
     entries: &[Entry],
+    draft: Option<Draft>,
     context: &Context<'_>,
 ) -> Result<Added> {
     let folder = folder(site, arch);
-    let mut attempt = 0;
+    let (mut attempt, mut guarded) = (0, draft);
     loop {
-        let mut tree = Tree::load(place, &folder).await?;
-        if tree.stamp.is_some() {
-            trust(place, &folder, &tree.anchor, context).await?;
-        }
-        let new: Vec<Candidate> = entries.iter().map(Entry::candidate).collect();
-        guard::check(context, &site.channel, &new, tree.entries.values().map(Entry::candidate))?;
+        let mut draft = match guarded.take() {
+            Some(draft) => draft,
+            None => {
+                let new: Vec<Candidate> = entries.iter().map(Entry::candidate).collect();
+                guard(place, site, arch, &new, context).await?.1
+            }
+        };
         for entry in entries {
-            tree.add(entry)?;
+            draft.add(entry)?;
         }
         if let Some(keep) = context.options.keep {
-            tree.retain(keep);
+            draft.retain(keep)?;
         }
-        let unsigned = signatures::settle(place, &mut tree, context).await?;
-        let keys = tree.added.iter().filter_map(|key| tree.entries.get(key));
-        let keys: Vec<String> = keys.map(|entry| format!("{folder}/{}", entry.href)).collect();
-        let added = Added { keys, unsigned };
-        if added.keys.is_empty() && tree.removed.is_empty() && tree.stamp.is_some() && tree.state.is_some() {
+        let unsigned = signatures::settle(place, &mut draft, context).await?;
+        let keys: Vec<String> = draft.added.iter().map(|entry| format!("{folder}/{}", entry.href)).collect();
+        let signers = draft.signers.values().cloned().collect();
+        let added = Added { keys, unsigned, signers };
+        let is_known = draft.tree.stamp.is_some() && draft.tree.state.is_some();
+        if added.keys.is_empty() && draft.removed.is_empty() && is_known {
             sign(place, &folder, context).await?;
             return Ok(added);
         }
-        let next = tree.render(place, site, context, None).await?;
-        if switch(place, &tree, next, context).await? {
-            prune(place, &tree, context).await?;
+        let (stamp, earlier) = (draft.tree.stamp.clone(), draft.tree.earlier());
+        let next = draft.render(site, context, None)?;
+        let gone: Vec<Generation> =
+            earlier.into_iter().filter(|generation| !next.kept.contains(&generation.number)).collect();
+        if switch(place, &folder, stamp.as_ref(), next, context).await? {
+            if !gone.is_empty() {
+                prune(place, &folder, &gone, context).await?;
+            }
             return Ok(added);
         }
         anchor::wait(&folder, &mut attempt).await?;
@@ -225,43 +263,48 @@ pub(super) async fn roll_back(
     let folder = folder(site, arch);
     let mut attempt = 0;
     loop {
-        let mut tree = Tree::load(place, &folder).await?;
-        if tree.stamp.is_some() {
-            trust(place, &folder, &tree.anchor, context).await?;
-        }
+        let tree = Tree::head(place, &folder).await?;
         let nothing = || PublishError::NothingBefore { channel: site.channel.to_string() };
         let state = tree.state.as_ref().ok_or_else(nothing)?;
+        trust(place, &folder, &tree.anchor, context).await?;
         let before = history::before(&state.earlier, &state.current).ok_or_else(nothing)?.clone();
         let back = tree.entries_before(place, &before).await?;
-        let now = std::mem::replace(&mut tree.entries, back);
-        tree.removed =
-            now.into_iter().filter(|(key, _)| !tree.entries.contains_key(key)).map(|(_, e)| e).collect();
-        let next = tree.render(place, site, context, Some(&before)).await?;
-        if switch(place, &tree, next, context).await? {
+        let mut removed = tree.entries(place).await?;
+        removed.retain(|key, _| !back.contains_key(key));
+        let stamp = tree.stamp.clone();
+        let mut draft = Draft::whole(tree, back.into_values());
+        draft.removed = removed.into_values().collect();
+        let next = draft.render(site, context, Some(&before))?;
+        if switch(place, &folder, stamp.as_ref(), next, context).await? {
             return Ok(before.origin);
         }
         anchor::wait(&folder, &mut attempt).await?;
     }
 }
 
-/// Writes the metadata and then the anchor. False if somebody else was quicker.
-async fn switch(place: &dyn Place, tree: &Tree, next: Next, context: &Context<'_>) -> Result<bool> {
-    let anchor = format!("{}/repodata/repomd.xml", tree.folder);
+/// Writes the metadata and then the anchor in the place of the version `seen`. False if somebody else was quicker.
+async fn switch(
+    place: &dyn Place,
+    folder: &str,
+    seen: Option<&Stamp>,
+    next: Next,
+    context: &Context<'_>,
+) -> Result<bool> {
+    let anchor = format!("{folder}/repodata/repomd.xml");
     if context.signer.is_none() && place.size(&format!("{anchor}.asc")).await?.is_some() {
         return Err(PublishError::WouldUnsign { key: anchor });
     }
-    for (key, bytes) in next.new {
-        place.put(&key, bytes).await?;
-    }
+    let mut files = next.new;
     // Before the anchor, so that whoever comes after a publisher that was killed finds it.
     if let Some(signer) = context.signer {
         let signature = signer.detached(next.repomd.as_bytes())?;
-        place.put(&signature_of(&tree.folder, next.repomd.as_bytes()), signature.into_bytes()).await?;
+        files.push((signature_of(folder, next.repomd.as_bytes()), signature.into_bytes()));
     }
-    if !place.put_if_unchanged(&anchor, next.repomd.into_bytes(), tree.stamp.as_ref()).await? {
+    place.put_all(files).await?;
+    if !place.put_if_unchanged(&anchor, next.repomd.into_bytes(), seen).await? {
         return Ok(false);
     }
-    sign(place, &tree.folder, context).await?;
+    sign(place, folder, context).await?;
     Ok(true)
 }
 
@@ -324,28 +367,29 @@ async fn sign(place: &dyn Place, folder: &str, context: &Context<'_>) -> Result<
     Ok(())
 }
 
-/// Removes the metadata and the packages that no kept state names any more.
-async fn prune(place: &dyn Place, before: &Tree, context: &Context<'_>) -> Result<()> {
-    let now = Tree::load(place, &before.folder).await?;
-    let (Some(old), Some(state)) = (&before.state, &now.state) else { return Ok(()) };
-    let kept: BTreeSet<u64> = state.earlier.iter().map(|generation| generation.number).collect();
-    let gone: Vec<_> = old.earlier.iter().filter(|generation| !kept.contains(&generation.number)).collect();
-    if gone.is_empty() {
-        return Ok(());
-    }
+/// Removes the metadata and the packages that states name which are `gone`, and no kept one.
+async fn prune(place: &dyn Place, folder: &str, gone: &[Generation], context: &Context<'_>) -> Result<()> {
+    let now = Tree::head(place, folder).await?;
+    let Some(state) = &now.state else { return Ok(()) };
     let mut named = now.current();
     named.extend(state.earlier.iter().flat_map(|generation| now.keys_of(generation.files.keys())));
-    for listed in place.list(&format!("{}/repodata", now.folder)).await? {
+    for listed in place.list(&format!("{folder}/repodata")).await? {
         let fresh = context.now.duration_since(listed.modified) < super::GRACE;
         let anchor = listed.key.contains("/repodata/repomd.xml");
         if !anchor && !fresh && !named.contains(&listed.key) {
             place.delete(&listed.key).await?;
         }
     }
-    let in_use: BTreeSet<String> = now.keys_of(now.entries.values().map(|entry| &entry.href));
+    let mut dropped: BTreeSet<&String> = gone.iter().flat_map(|generation| &generation.dropped).collect();
     let kept: BTreeSet<&String> = state.earlier.iter().flat_map(|generation| &generation.dropped).collect();
-    for key in gone.iter().flat_map(|generation| &generation.dropped) {
-        if !in_use.contains(key) && !kept.contains(key) {
+    dropped.retain(|key| !kept.contains(key));
+    if dropped.is_empty() {
+        return Ok(());
+    }
+    let primary = now.text(place, "primary").await?;
+    for key in dropped {
+        let href = key.strip_prefix(folder).unwrap_or(key).trim_start_matches('/');
+        if !primary.contains(href) && !primary.contains(escape(href).as_ref()) {
             place.delete(key).await?;
         }
     }

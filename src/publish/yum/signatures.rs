@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::draft::Draft;
 use super::metadata::Entry;
 use super::package::Package;
-use super::tree::Tree;
 use super::{MAX_PACKAGE, href, new_entry};
 use crate::model::Digest;
 use crate::publish::place::Place;
@@ -14,19 +14,22 @@ use crate::support::fs::PathContext;
 
 /// Finds out who has signed the packages of which the tree does not know it, and signs those that nobody known has signed if that is
 /// asked for. Gives the names of those that stay as they are.
-pub(super) async fn settle(place: &dyn Place, tree: &mut Tree, context: &Context<'_>) -> Result<Vec<String>> {
+pub(super) async fn settle(
+    place: &dyn Place,
+    draft: &mut Draft,
+    context: &Context<'_>,
+) -> Result<Vec<String>> {
     let mut nobody = Vec::new();
     let Some(signer) = context.signer.filter(|_| context.options.sign_rpms) else { return Ok(nobody) };
-    let unknown: Vec<Entry> = tree.entries.values().filter(|entry| entry.signer.is_none()).cloned().collect();
-    for entry in unknown {
+    for entry in draft.unsigned()? {
         let scratch = tempfile::tempdir().at("create a folder in", std::env::temp_dir())?;
-        let file = fetch(place, &tree.folder, &entry, scratch.path()).await?;
+        let file = fetch(place, &draft.tree.folder, &entry, scratch.path()).await?;
         let by = file.as_ref().and_then(|file| rpm_signer(file, &context.certificates).ok().flatten());
         match (by, file) {
-            (Some(by), _) => tree.know(&entry, by),
+            (Some(by), _) => drop(draft.signers.insert(entry.digest, by)),
             (None, Some(file)) if context.options.sign_adopted => {
-                let signed = sign(place, tree, &file, signer, context).await?;
-                tree.replace(&entry, signed);
+                let signed = sign(place, &draft.tree.folder, &file, signer, context).await?;
+                draft.replace(entry, &signed)?;
             }
             _ => nobody.push(format!("{}-{}.{}", entry.name, entry.version(), entry.arch)),
         }
@@ -47,7 +50,7 @@ async fn fetch(place: &dyn Place, folder: &str, entry: &Entry, scratch: &Path) -
 /// clients in the middle of an update still find the old one.
 async fn sign(
     place: &dyn Place,
-    tree: &Tree,
+    folder: &str,
     file: &Path,
     signer: &dyn Signer,
     context: &Context<'_>,
@@ -56,11 +59,11 @@ async fn sign(
     signer.sign_rpm(file, &copy)?;
     let package = Package::read(&copy)?;
     let mut href = href(&package);
-    if place.size(&format!("{}/{href}", tree.folder)).await?.is_some() {
+    if place.size(&format!("{folder}/{href}")).await?.is_some() {
         let start = package.digest.hex();
         href = format!("Packages/{}/{}", &start[..16], package.file_name());
     }
-    place.put_file(&format!("{}/{href}", tree.folder), &copy).await?;
+    place.put_file(&format!("{folder}/{href}"), &copy).await?;
     let by = rpm_signer(&copy, &context.certificates)?;
     new_entry(package, href, by, context)
 }
