@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
+type Listener = dyn Fn(u64, Option<u64>) + Send + Sync;
+
 /// Is told how much of something has come. By default nobody listens. Cloning is cheap, and gives the same listener.
 #[derive(Clone, Default)]
-pub struct Progress(Option<Arc<dyn Fn(u64, Option<u64>) + Send + Sync>>);
+pub struct Progress(Option<Arc<Listener>>);
 
 impl Progress {
     /// Tells `listen` how many bytes have come so far, and of how many, where that is known. It is told often.
