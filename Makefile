@@ -35,8 +35,9 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
-	shellcheck .ci/*.sh .ci/bench-archive/*.sh .ci/cgroup-v2/*.sh .ci/run builders/*/*.sh tests/fixtures/*.sh tests/fixtures/demo-agent/*.sh \
+	shellcheck .ci/*.sh .ci/bench-archive/*.sh .ci/cgroup-v2/*.sh .ci/run builders/*/*.sh tests/fixtures/*.sh tests/fixtures/demo-agent/*.sh tests/fixtures/declared-agent/scripts/*.sh \
 		tests/fixtures/catalogue/*.sh tests/fixtures/catalogue/*/*.sh
+	shellcheck -s sh src/plan/packaging/scripts/*.sh
 	cargo deny check bans licenses sources
 
 # Hermetic tests: seconds.

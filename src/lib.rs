@@ -9,6 +9,7 @@
 //! | word | meaning |
 //! |---|---|
 //! | pipeline | a TOML file: one source, the targets to build it for, how to verify and archive ([`config::Pipeline`]) |
+//! | description | what a pipeline says of a package so that its packaging can be made ([`config::PackageSection`], [`plan::packaging`]) |
 //! | builder | a folder of scripts: one distro release as a place to build and to verify ([`config::Builder`]) |
 //! | family | a builder without a base image, there to be extended: `deb`, `rpm` |
 //! | target | one builder × one package format: `debian-12/deb` ([`model::TargetName`]) |
@@ -26,6 +27,7 @@
 //! | artifact | a file that a build left ([`model::Artifact`]) |
 //! | run | one execution of a pipeline for one commit ([`model::RunId`]) |
 //! | run record | the one document that says what happened; every view is drawn from it ([`model::RunRecord`]) |
+//! | message | what others are told when a run is over ([`notify`]) |
 //! | finding | what a run has against a package, or what kept it from being made, as other tools are told ([`report::Finding`]) |
 //! | outcome | passed · failed(stage, reason) · broken · skipped · infra(stage, reason): data, not an error ([`model::Outcome`]) |
 //! | key | the digest of everything that can change a result; the same key means that it need not be made again ([`plan`]) |
@@ -55,6 +57,7 @@
 //! 6 run/             scheduler: request → run record; parallelism, cancellation, events
 //! 5 stage/           source prepare deps build verify archive: one function each, typed in, typed out
 //! 4 provenance/      receipt (in-toto, SLSA, DSSE) and SBOM
+//! 4 notify/          telling others that a run is over: webhooks, programs, commit statuses
 //! 4 publish/         apt/ yum/: packages → repository files, then an atomic switch
 //! 4 remote/          registry, bucket, another archive: push and pull of runs
 //! 4 sandbox/         one disposable container as a scope: limits, time-outs; always removed
@@ -77,7 +80,7 @@
 //!
 //! # How a run goes
 //!
-//! [`run::execute`] exports the commit, and works on the targets side by side. For each it finds or makes three images
+//! [`run::execute`] exports the commit, adds packaging where the pipeline describes the package, and works on the targets side by side. For each it finds or makes three images
 //! by their keys, first in the engine's store, then in the archive, else by making them: base, builder, deps. The build runs in the deps image as an
 //! ordinary user with no network and no capabilities; its artifacts are taken out as a tar that is treated as hostile. They go
 //! through scenarios in fresh containers of verify images: chains of those that share a start, side by side. What was built or verified under the same key before is
@@ -93,6 +96,7 @@ pub mod config;
 pub mod engine;
 pub mod init;
 pub mod model;
+pub mod notify;
 pub mod plan;
 pub mod provenance;
 pub mod publish;

@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module → layer, as in the diagram of `src/lib.rs`.
-const LAYERS: [(&str, u8); 22] = [
+const LAYERS: [(&str, u8); 23] = [
     ("cli", 7),
     ("run", 6),
     ("stage", 5),
     ("provenance", 4),
+    ("notify", 4),
     ("publish", 4),
     ("remote", 4),
     ("sandbox", 4),

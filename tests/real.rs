@@ -12,6 +12,8 @@ mod bad_input;
 mod bad_package;
 #[path = "real/bad_world.rs"]
 mod bad_world;
+#[path = "real/declared.rs"]
+mod declared;
 #[path = "real/emulation.rs"]
 mod emulation;
 #[path = "real/killed.rs"]

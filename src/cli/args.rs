@@ -50,6 +50,8 @@ pub(super) enum Command {
     Plan(RunArguments),
     /// Make the images of a pipeline anew and lock them: write packhold.lock, and say what changes
     Update(UpdateArguments),
+    /// Write the packaging that is made of [package] in the pipeline, debian/ and a spec file, into the repository, to be kept by hand
+    Eject(EjectArguments),
     /// Put package files that are there already through the scenarios of a verification
     Verify(VerifyArguments),
     /// Print the logs of an archived run
@@ -279,6 +281,18 @@ pub(super) struct InitArguments {
     /// Build for this target, such as rocky-9/rpm (may be given several times) [default: what needs Debian's mirror alone]
     #[arg(long = "target", value_name = "TARGET")]
     pub targets: Vec<TargetName>,
+    /// A folder of builders that go in front of the built-in ones
+    #[arg(long, env = "PACKHOLD_BUILDERS", value_name = "DIR")]
+    pub builders: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct EjectArguments {
+    /// A pipeline file [default: packhold.toml in this folder]
+    pub pipeline: Option<String>,
+    /// The folder of the source tree that gets the files [default: that of the repository that holds the pipeline]
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
     /// A folder of builders that go in front of the built-in ones
     #[arg(long, env = "PACKHOLD_BUILDERS", value_name = "DIR")]
     pub builders: Option<PathBuf>,

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::args::OutputFormat;
 use super::error::CliError;
+use super::notify::NotifyArguments;
 use super::reports::{Form, ReportFiles, Views};
 use crate::model::RunRecord;
 use crate::report;
@@ -27,6 +28,8 @@ pub(super) struct Told {
     /// Tell a CI server what it shows beside a commit: GitHub gets annotations and a summary, GitLab JUnit and code quality files
     #[arg(long, value_enum, default_value_t, env = "PACKHOLD_CI")]
     pub ci: CiChoice,
+    #[command(flatten)]
+    pub others: NotifyArguments,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -260,7 +260,10 @@ pub(super) async fn verify_request(
     })
 }
 
-fn pipeline(name: Option<&str>, builders: &Builders) -> Result<(PipelineFile, Pipeline), CliError> {
+pub(super) fn pipeline(
+    name: Option<&str>,
+    builders: &Builders,
+) -> Result<(PipelineFile, Pipeline), CliError> {
     let current = env::current_dir().at("find", ".")?;
     let file = PipelineFile::find(name, &current)?;
     let pipeline = Pipeline::parse(&file, builders)?;

@@ -3,6 +3,7 @@ use std::fmt::Write;
 use crate::archive::ArchiveError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
+use crate::notify::NotifyError;
 use crate::provenance::EnvelopeError;
 use crate::remote::RemoteError;
 use crate::run::{RunError, exit_code_of};
@@ -21,6 +22,8 @@ pub(super) enum CliError {
     Remote(#[from] RemoteError),
     #[error(transparent)]
     Sign(#[from] SignError),
+    #[error(transparent)]
+    Notify(#[from] NotifyError),
     #[error("{message}")]
     Usage { message: String, hint: String },
 }
@@ -30,6 +33,7 @@ impl CliError {
         match self {
             Self::Run(error) => error.exit_code(),
             Self::Remote(RemoteError::BadLocation { .. } | RemoteError::UnknownRun { .. })
+            | Self::Notify(_)
             | Self::Usage { .. } => 2,
             Self::Remote(RemoteError::Archive(error)) => exit_code_of(error),
             Self::Remote(_) => 3,
@@ -67,6 +71,7 @@ impl Hint for CliError {
             Self::Remote(error) => error.hint(),
             Self::Receipt(error) => error.hint(),
             Self::Sign(error) => error.hint(),
+            Self::Notify(error) => error.hint(),
             Self::Usage { hint, .. } => hint.clone(),
         }
     }

@@ -64,6 +64,7 @@ fn engine_of(command: &Command) -> Option<EngineChoice> {
         | Command::Publish(_)
         | Command::Init(_)
         | Command::Key(_)
+        | Command::Eject(_)
         | Command::Log(_)
         | Command::Report(_)
         | Command::Unshare { .. }

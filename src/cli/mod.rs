@@ -11,6 +11,7 @@ mod context;
 mod doctor;
 #[cfg(test)]
 mod documented;
+mod eject;
 mod error;
 mod init;
 mod inside;
@@ -20,6 +21,7 @@ mod list;
 mod log;
 mod logging;
 mod man;
+mod notify;
 mod output;
 mod plan;
 mod publish;
@@ -98,6 +100,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
         Command::Release(command) => release::release(common, command).await,
         Command::Publish(command) => publish::publish(common, command).await,
         Command::Key(KeyCommand::Check(command)) => key::check(common, &command),
+        Command::Eject(command) => eject::eject(common, &command),
         Command::Doctor(command) => doctor::doctor(common, command).await,
         Command::Clean(command) => clean::clean(common, command).await,
         Command::Unshare { command } => Err(inside::unshare(&command)),

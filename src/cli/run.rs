@@ -4,7 +4,7 @@ use super::args::{Common, OutputFormat, RunArguments};
 use super::ci::{Ci, Told};
 use super::error::CliError;
 use super::tails::tails;
-use super::{context, output, reports};
+use super::{context, notify, output, reports};
 use crate::model::{Outcome, RunRecord};
 use crate::report;
 use crate::run::Request;
@@ -25,6 +25,7 @@ pub(super) async fn execute(
     told: &Told,
 ) -> Result<RunRecord, CliError> {
     let ci = Ci::of(told.ci);
+    let others = told.others.open(&request.file.folder, request.source.as_deref())?;
     let (logs, archive) = (request.folders.runs(), request.archive.clone());
     let quoted = ci.quote(common.format);
     let (send, shown) = output::show(common.format);
@@ -42,5 +43,6 @@ pub(super) async fn execute(
     let views = reports::Views { record: &record, tails: &tails, pipeline: ci.pipeline(&record) };
     ci.tell(&views, common.format)?;
     reports::write(&views, &archive, &told.files.reports)?;
+    notify::tell(others.as_ref(), &record).await;
     Ok(record)
 }

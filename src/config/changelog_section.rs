@@ -102,7 +102,7 @@ impl ChangelogSection {
 }
 
 /// `NAME <ADDRESS>`, as deb-changelog(5) and rpm's changelogs have it.
-fn person(text: &str) -> Option<Person> {
+pub(super) fn person(text: &str) -> Option<Person> {
     let (name, email) = text.strip_suffix('>')?.split_once(" <")?;
     let strange = |part: &str| part.is_empty() || part.trim() != part || part.contains(['<', '>']);
     let fine = !strange(name) && !strange(email) && !email.contains(' ') && !text.contains(char::is_control);

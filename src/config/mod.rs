@@ -10,6 +10,9 @@ mod limits;
 mod lint;
 mod lock;
 mod lock_diff;
+mod notify_file;
+mod package;
+mod package_lines;
 mod pipeline;
 mod publish_section;
 mod schema;
@@ -23,6 +26,13 @@ pub use limits::StageLimits;
 pub use lint::{LintSection, Waiver};
 pub use lock::{Lock, LockFile, LockedBuilder, LockedDeps, LockedImage};
 pub use lock_diff::{ImageChange, PackageChange, package_changes, render_changes};
+pub use notify_file::{CommitStatus, Forge, NotifyCommand, NotifyFile, Webhook};
+pub(crate) use package::is_for;
+pub use package::{
+    Dependency, FileSource, Owner, PackageDirectory, PackageFile, PackageGhost, PackageSection,
+    PackageSymlink, PackageUnit, PackageUser, Relation, RelationKind, Scripts, Version,
+};
+pub use package_lines::package_lines;
 pub use pipeline::{
     PIPELINE_FILE, Pipeline, PipelineFile, PrepareStage, SourceSection, TargetSection, VersionSection,
 };

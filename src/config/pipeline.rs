@@ -9,11 +9,12 @@ use toml::Spanned;
 use super::changelog_section::{ChangelogSection, RawChangelog};
 use super::checker::{Checker, INNER_PATH, is_inner_path};
 use super::limits::RawLimits;
+use super::package::{RawPackage, generated_path};
 use super::publish_section::{PublishSection, RawPublish};
 use super::schema;
 use super::strict::{Document, nearest};
 use super::verify_section::RawVerify;
-use super::{Builders, ConfigError, StageLimits, VerifySection};
+use super::{Builders, ConfigError, PackageSection, StageLimits, VerifySection};
 use crate::model::{Format, TargetName};
 use crate::support::fs::PathContext;
 
@@ -103,6 +104,8 @@ fn shipped_names() -> Vec<String> {
 pub struct Pipeline {
     /// The package's name.
     pub name: String,
+    /// What packaging is made of, where the pipeline describes the package.
+    pub package: Option<PackageSection>,
     /// Where the source comes from.
     pub source: SourceSection,
     /// How a commit gets its version.
@@ -171,6 +174,8 @@ pub struct TargetSection {
     pub name: TargetName,
     /// The path of the debian folder or of the spec file in the source tree.
     pub packaging: String,
+    /// Whether the packaging is made of the pipeline's `[package]`, and added to the source tree.
+    pub generated: bool,
     /// Distro packages that it needs beyond what the packaging declares.
     pub deps: Vec<String>,
     /// Shell text that runs in the source tree before the package tool.
@@ -206,15 +211,6 @@ pub(super) struct RawPipeline {
     archive: RawArchive,
     #[serde(default)]
     publish: RawPublish,
-}
-
-/// What is packaged.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawPackage {
-    /// The package's name.
-    #[schemars(with = "String", regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9+._-]+$"))]
-    name: Spanned<String>,
 }
 
 /// How a commit gets its version.
@@ -304,7 +300,8 @@ impl Pipeline {
         let checker = Checker { document: &document, builders };
         let limits = checker.limits(raw.limits.as_ref(), &StageLimits::default())?;
 
-        let name = checker.package_name(&raw.package.name)?;
+        let raw_package = raw.package;
+        let name = checker.package_name(&raw_package.name)?;
         let source = raw.source.unwrap_or(SourceSection { git: None, subdir: None, submodules: true });
         if let Some(subdir) = &source.subdir
             && !is_inner_path(subdir)
@@ -342,7 +339,7 @@ impl Pipeline {
         sections.sort_by_key(|(name, _)| name.span().start);
         let mut targets = Vec::new();
         for (name, raw) in sections {
-            targets.push(checker.target(&name, raw, &limits)?);
+            targets.push(checker.target(&name, raw, &limits, &raw_package)?);
         }
         if targets.is_empty() {
             return Err(document.error(
@@ -351,12 +348,24 @@ impl Pipeline {
                 "add a section such as [target.\"debian-12/deb\"]",
             ));
         }
+        let package = raw_package.check(&checker, &targets)?;
         let names: Vec<TargetName> =
             targets.iter().map(|target: &TargetSection| target.name.clone()).collect();
         let verify = raw.verify.check(&checker, &names, &limits)?;
         let publish = raw.publish.check(&checker)?;
         let archive_images = raw.archive.images;
-        Ok(Self { name, source, version, changelog, prepare, targets, verify, archive_images, publish })
+        Ok(Self {
+            name,
+            package,
+            source,
+            version,
+            changelog,
+            prepare,
+            targets,
+            verify,
+            archive_images,
+            publish,
+        })
     }
 
     /// Keeps only the targets in `wanted`; an empty list keeps all.
@@ -384,6 +393,7 @@ impl Checker<'_> {
         key: &Spanned<String>,
         raw: RawTarget,
         limits: &StageLimits,
+        package: &RawPackage,
     ) -> Result<TargetSection, ConfigError> {
         let name = self.target_name(key)?;
         let limits = match name.architecture {
@@ -398,14 +408,18 @@ impl Checker<'_> {
                 format!("write [target.\"{}/{makes}\"], or choose another builder", name.builder),
             ));
         }
+        let generated = raw.packaging.is_none() && package.is_described();
         let packaging = match (&raw.packaging, name.format) {
             (Some(path), _) => self.inner_path(path)?,
+            (None, format) if generated => {
+                generated_path(package.name.get_ref(), package.builder_said(&name.builder), format)
+            }
             (None, Format::Deb) => "debian".to_owned(),
             (None, Format::Rpm) => {
                 return Err(self.document.error(
                     key.span(),
                     format!("target `{name}` does not say where its spec file is"),
-                    "add packaging = \"path/to/NAME.spec\"",
+                    "add packaging = \"path/to/NAME.spec\", or describe the package in [package]: a spec file is made of that",
                 ));
             }
         };
@@ -426,6 +440,7 @@ impl Checker<'_> {
         };
         Ok(TargetSection {
             packaging,
+            generated,
             deps: self.dependencies(&raw.deps)?,
             prepare: raw.prepare,
             env: self.env(raw.env)?,

@@ -9,6 +9,7 @@ mod dependencies;
 mod experiments;
 mod keys;
 mod locked;
+pub mod packaging;
 mod target;
 
 pub use dependencies::{BadDependencies, Declared, Dependencies, LONGEST_LIST, SpecFile};

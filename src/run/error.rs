@@ -4,6 +4,7 @@ use crate::archive::ArchiveError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::model::{Architecture, Format, RunId, TargetName};
+use crate::plan::packaging::BadDescription;
 use crate::publish::PublishError;
 use crate::sign::SignError;
 use crate::source::SourceError;
@@ -18,6 +19,23 @@ pub enum RunError {
     /// A pipeline or builder cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Packaging cannot be made of the pipeline's `[package]`.
+    #[error(transparent)]
+    Description(#[from] BadDescription),
+    /// A file that is to be written is there already.
+    #[error("{} is there already", path.display())]
+    WouldOverwrite {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is nothing to eject, or no place for it.
+    #[error("{what}")]
+    NoEject {
+        /// Why.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// The commit cannot be had.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -112,7 +130,12 @@ impl RunError {
     /// The process's exit code: 2 for bad input, 3 for infrastructure, 130 for an interruption.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::NoPackage { .. } | Self::SameName { .. } => 2,
+            Self::Config(_)
+            | Self::Description(_)
+            | Self::WouldOverwrite { .. }
+            | Self::NoEject { .. }
+            | Self::NoPackage { .. }
+            | Self::SameName { .. } => 2,
             Self::Source(
                 SourceError::NoGitCommand(_)
                 | SourceError::GitCommand { .. }
@@ -148,6 +171,12 @@ impl Hint for RunError {
     fn hint(&self) -> String {
         match self {
             Self::Config(error) => error.hint(),
+            Self::Description(error) => error.hint.clone(),
+            Self::WouldOverwrite { .. } => {
+                "remove it, or keep it and name it in `packaging` of the target: nothing was written"
+                    .to_owned()
+            }
+            Self::NoEject { hint, .. } => hint.clone(),
             Self::Source(error) => error.hint(),
             Self::Engine(error) => error.hint(),
             Self::Archive(error) => error.hint(),

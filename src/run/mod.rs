@@ -6,9 +6,11 @@
 mod changes;
 mod doctor;
 mod doctor_keys;
+mod eject;
 mod error;
 mod files;
 mod folders;
+mod generated;
 mod images;
 mod locked;
 mod new_file;
@@ -36,6 +38,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 pub use doctor::{Finding, Health, Signing, examine};
+pub use eject::{Ejected, eject};
 pub use error::{RunError, exit_code_of};
 pub use files::{VerifyFiles, verify_files};
 pub use folders::{Folders, Swept, sweep};

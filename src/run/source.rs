@@ -3,9 +3,10 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use super::generated::{added, generated, text_of};
 use super::previous::archived_commits;
 use super::{Request, RunError};
-use crate::config::{ChangelogSection, TargetSection, VersionSection};
+use crate::config::{ChangelogSection, PackageSection, TargetSection, VersionSection};
 use crate::model::{Changes, SourceRecord};
 use crate::plan::{Commit, Packaging};
 use crate::source::{self, Repository, SourceError, VersionSource};
@@ -57,6 +58,7 @@ pub(super) async fn source(shop: &Workshop, request: &Request) -> Result<Source,
             VersionSection::File(path) => VersionSource::File(path.clone()),
         },
         changelog: request.pipeline.changelog.clone(),
+        package: request.pipeline.package.clone(),
         targets: request.pipeline.targets.clone(),
         cache: request.folders.repositories(),
         tar: shop.scratch.join("source.tar"),
@@ -81,6 +83,7 @@ struct Asked {
     submodules: bool,
     version: VersionSource,
     changelog: ChangelogSection,
+    package: Option<PackageSection>,
     targets: Vec<TargetSection>,
     cache: PathBuf,
     tar: PathBuf,
@@ -93,14 +96,27 @@ fn export(asked: &Asked) -> Result<Source, RunError> {
     let commit = repository.resolve(&asked.revision)?;
     let version = repository.version_of(&commit, subdir, &asked.version)?;
     let file = File::create(&asked.tar).at("create", &asked.tar)?;
-    let tree = repository.export(&commit, subdir, asked.submodules, BufWriter::new(file))?;
+    let made = match &asked.package {
+        None => Vec::new(),
+        Some(package) => {
+            if package.made_for.iter().any(|target| package.folder(target) == "debian/")
+                && repository.list_dir(&commit, subdir, "debian")?.is_some()
+            {
+                return Err(SourceError::Occupied { path: "debian".to_owned() }.into());
+            }
+            generated(package, |path| Ok(repository.read_file(&commit, subdir, path)?))?
+        }
+    };
+    let tree = repository.export(&commit, subdir, asked.submodules, &added(&made), BufWriter::new(file))?;
     let mut packaging = Vec::new();
     for target in &asked.targets {
         let mut found = Packaging::default();
         for path in Packaging::wanted(target) {
-            if let Some(bytes) = repository.read_file(&commit, subdir, &path)? {
-                found.files.insert(path, bytes);
-            }
+            let bytes = match target.generated {
+                true => text_of(&made, &path),
+                false => repository.read_file(&commit, subdir, &path)?,
+            };
+            found.files.extend(bytes.map(|bytes| (path, bytes)));
         }
         packaging.push(found);
     }

@@ -45,8 +45,10 @@ pub use certificate::Certificate;
 pub use clear_text::split as split_clearsigned;
 pub use error::{Result, SignError};
 pub use keys::Keys;
+pub(crate) use program::run as run_program;
 pub use rpm_header::rpm_signer;
 pub use secret::Passphrase;
+pub(crate) use secret::read_key_file as read_secret_file;
 pub use source::{KeySource, Options};
 pub use verify::{verify_clearsigned, verify_detached};
 

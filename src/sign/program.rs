@@ -18,7 +18,7 @@ const MOST_OUTPUT: u64 = 4 << 20;
 const MOST_STDERR: usize = 2000;
 
 /// Runs a program with `input` and gives its standard output. It is ended with all that it started when `time_out` has passed.
-pub(super) fn run(name: &str, mut command: Command, input: &[u8], time_out: Duration) -> Result<Vec<u8>> {
+pub(crate) fn run(name: &str, mut command: Command, input: &[u8], time_out: Duration) -> Result<Vec<u8>> {
     let fail = |reason: String, stderr: &[u8]| SignError::Program {
         program: name.to_owned(),
         reason,

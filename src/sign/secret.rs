@@ -65,7 +65,7 @@ fn read_bounded(file: &mut impl Read, most: u64) -> io::Result<Zeroizing<Vec<u8>
 }
 
 /// Reads a file that belongs to the user and that nobody else can read.
-pub(super) fn read_key_file(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn read_key_file(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let mut file = open_regular(path).at("read", path)?;
     let metadata = file.metadata().at("read", path)?;
     let user = rustix::process::geteuid().as_raw();

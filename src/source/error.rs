@@ -79,6 +79,12 @@ pub enum SourceError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A place in the source tree that is to get a file, and has something already.
+    #[error("the commit has `{path}` already, where Packhold would put packaging that is made of [package]")]
+    Occupied {
+        /// The path.
+        path: String,
+    },
     /// A submodule that `.gitmodules` does not describe, or not safely.
     #[error("the submodule at `{path}` cannot be used: {reason}")]
     BadSubmodule {
@@ -233,6 +239,9 @@ impl Hint for SourceError {
                 "check the spelling, and that the folder is committed: only what is in the commit is built".into()
             }
             Self::BadLink { .. } => "let the link point to a file of the same tree, relative to the link".into(),
+            Self::Occupied { .. } => {
+                "remove it, or name the packaging that is in the repository: `packaging` of the target".into()
+            }
             Self::BadTree { .. } => "check the repository: git fsck --full".into(),
             Self::BadSubmodule { .. } => "correct .gitmodules in the commit, or build without submodules".into(),
             Self::MissingSubmodule { .. } => {

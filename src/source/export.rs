@@ -8,7 +8,7 @@ use crate::model::{Digest, Hasher};
 use super::repository::{Commit, Repository};
 use super::tarball::Tarball;
 use super::tree::TreeEntryKind;
-use super::{Result, SourceError};
+use super::{AddedFile, Result, SourceError};
 
 /// A source tree that was written: what identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +34,14 @@ impl Repository {
     /// what was reviewed.
     ///
     /// With `submodules`, the commit that the tree names for a submodule stands in its place, recursively; without, an
-    /// empty folder. Memory use is bounded by the largest file.
+    /// empty folder. Files in `added` come last, in the order of their paths, each after the folders that the commit lacks.
+    /// Memory use is bounded by the largest file.
     pub fn export(
         &self,
         commit: &Commit,
         subdir: &str,
         submodules: bool,
+        added: &[AddedFile],
         writer: impl Write,
     ) -> Result<ExportedTree> {
         let tree = self.subtree(commit, subdir)?;
@@ -52,6 +54,7 @@ impl Repository {
         }
         let export = Export { repository: self, root, submodules, depth: 0 };
         export.folder(&mut tarball, &tree, b"", &inside)?;
+        self.add(&mut tarball, &tree, added)?;
         let mut hasher = tarball.finish().map_err(SourceError::Write)?;
         hasher.flush().map_err(SourceError::Write)?;
         let (digest, size, _) = hasher.finish();
@@ -190,7 +193,7 @@ mod tests {
     ) -> Result<(ExportedTree, Vec<u8>)> {
         let commit = repository.resolve(rev)?;
         let mut bytes = Vec::new();
-        let tree = repository.export(&commit, subdir, submodules, &mut bytes)?;
+        let tree = repository.export(&commit, subdir, submodules, &[], &mut bytes)?;
         assert_eq!(tree, ExportedTree { digest: Digest::of(&bytes), size: bytes.len() as u64 });
         Ok((tree, bytes))
     }

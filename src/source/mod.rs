@@ -8,6 +8,7 @@
 //! What a source tree is, byte for byte, is described at [`Repository::export`]; how a version follows from a commit,
 //! at [`version`].
 
+mod added;
 mod changes;
 mod error;
 mod export;
@@ -23,6 +24,7 @@ mod tree;
 pub mod version;
 mod work_files;
 
+pub use added::AddedFile;
 pub use error::{SourceError, UnknownRevision};
 pub use export::ExportedTree;
 pub use location::Location;

@@ -4,6 +4,7 @@
 mod browser;
 mod devtools;
 mod fixture;
+mod notify;
 #[path = "../publish/packages.rs"]
 mod packages;
 mod pages;

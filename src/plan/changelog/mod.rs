@@ -105,7 +105,7 @@ fn lines(changes: &Changes, template: &Template) -> Vec<String> {
 }
 
 /// A line as several of at most `width` characters, but for words that are longer.
-fn wrapped(line: &str, width: usize) -> Vec<String> {
+pub(super) fn wrapped(line: &str, width: usize) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     for word in line.split_whitespace() {
         match parts.last_mut() {
