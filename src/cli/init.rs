@@ -77,7 +77,10 @@ fn report(found: &Found, proposal: &Proposal, path: Option<&Path>) -> String {
         tell("build system", format!("{system} ({file})"));
     }
     if found.described.is_some() {
-        tell("packaging", "none: the package is described in the pipeline, and it is made of that".to_owned());
+        tell(
+            "packaging",
+            "none: the package is described in the pipeline, and it is made of that".to_owned(),
+        );
     }
     for folder in &found.debian {
         tell("Debian packaging", format!("{}/ ({})", folder.path, folder.source));

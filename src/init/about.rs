@@ -21,7 +21,9 @@ const SUMMARY: usize = 79;
 
 impl About {
     pub(super) fn of(tree: &Tree, system: BuildSystem, name: &str) -> Self {
-        let paragraph = ["README.md", "README", "README.rst", "README.txt"].iter().find_map(|path| prose(tree.text(path)));
+        let paragraph = ["README.md", "README", "README.rst", "README.txt"]
+            .iter()
+            .find_map(|path| prose(tree.text(path)));
         let cargo: toml::Table = tree.text("Cargo.toml").parse().unwrap_or_default();
         let package = |key: &str| {
             let table = cargo.get("package").filter(|_| system == BuildSystem::Cargo)?;
@@ -42,14 +44,23 @@ fn prose(text: &str) -> Option<String> {
     let links = Regex::new(r"\[([^\]]*)\]\([^)]*\)").ok()?;
     let is_text = |paragraph: &&str| {
         let first = paragraph.trim_start();
-        let underlined = paragraph.lines().nth(1).is_some_and(|line| !line.is_empty() && line.chars().all(|c| "=-~".contains(c)));
-        first.starts_with(|c: char| c.is_alphanumeric()) && !underlined && first.split_whitespace().count() > 3
+        let underlined = paragraph
+            .lines()
+            .nth(1)
+            .is_some_and(|line| !line.is_empty() && line.chars().all(|c| "=-~".contains(c)));
+        first.starts_with(|c: char| c.is_alphanumeric())
+            && !underlined
+            && first.split_whitespace().count() > 3
     };
     let text = text.replace('\r', "");
     let paragraph = text.split("\n\n").find(is_text)?;
     let plain = links.replace_all(paragraph, "$1").replace(['`', '*'], "");
     let mut lines = vec![String::new()];
-    for word in plain.split_whitespace().map(|word| word.trim_start_matches(['.', '%'])).filter(|word| !word.is_empty()) {
+    for word in plain
+        .split_whitespace()
+        .map(|word| word.trim_start_matches(['.', '%']))
+        .filter(|word| !word.is_empty())
+    {
         match lines.last_mut() {
             Some(line) if line.is_empty() => *line = word.to_owned(),
             Some(line) if line.len() + word.len() < 76 => *line += &format!(" {word}"),
@@ -65,7 +76,8 @@ fn summary(text: &str, name: &str) -> Option<String> {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let sentence = line.split(". ").next().unwrap_or(&line).trim_end_matches('.');
     // "agent is a small thing": what it is, without its name.
-    let start = Regex::new(&format!(r"(?i)^{}\s*(?:is|—|–|-|:)\s*(?:(?:an?|the)\s+)?", regex::escape(name))).ok()?;
+    let start =
+        Regex::new(&format!(r"(?i)^{}\s*(?:is|—|–|-|:)\s*(?:(?:an?|the)\s+)?", regex::escape(name))).ok()?;
     let mut short = start.replace(sentence, "").into_owned();
     while short.chars().count() > SUMMARY {
         short.truncate(short.rfind(' ')?);
@@ -77,7 +89,8 @@ fn summary(text: &str, name: &str) -> Option<String> {
 
 /// The licence of the text at the top of the tree.
 fn license(tree: &Tree) -> Option<String> {
-    let texts: Vec<String> = tree.texts.iter().filter(|(path, _)| is_licence(path)).map(|(_, text)| text.clone()).collect();
+    let texts: Vec<String> =
+        tree.texts.iter().filter(|(path, _)| is_licence(path)).map(|(_, text)| text.clone()).collect();
     let [text] = texts.as_slice() else { return None };
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let head: String = text.chars().take(600).collect();
@@ -164,6 +177,9 @@ mod tests {
             assert_eq!(about(&[("LICENSE", text)]).license.as_deref(), name, "{text}");
         }
         // Which of two holds for what, nobody can tell from here.
-        assert_eq!(about(&[("LICENSE-MIT", "free of charge"), ("LICENSE-APACHE", "Apache License")]).license, None);
+        assert_eq!(
+            about(&[("LICENSE-MIT", "free of charge"), ("LICENSE-APACHE", "Apache License")]).license,
+            None
+        );
     }
 }

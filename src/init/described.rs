@@ -2,9 +2,9 @@ use std::fmt::Write;
 
 use super::about::About;
 use super::build_system::BuildSystem;
+use super::quoted;
 use super::recipe::Recipe;
 use super::tree::{FOREIGN, Tree, file_name};
-use super::quoted;
 
 /// A package of which the repository has no packaging, as `[package]` of a pipeline describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,12 +23,18 @@ impl Described {
     /// What can be told of a project; `None` where it is not known how it is built.
     pub(super) fn of(tree: &Tree, system: BuildSystem, name: &str) -> Option<Self> {
         let own = tree.paths.iter().filter(|path| !path.split('/').any(|part| FOREIGN.contains(&part)));
-        let own: Vec<&String> = own.filter(|path| path.chars().all(|c| c.is_ascii_alphanumeric() || "._+@:=/-".contains(c))).collect();
+        let own: Vec<&String> = own
+            .filter(|path| path.chars().all(|c| c.is_ascii_alphanumeric() || "._+@:=/-".contains(c)))
+            .collect();
         let ending = |endings: &[&str]| -> Vec<String> {
-            own.iter().filter(|path| endings.iter().any(|ending| path.ends_with(ending))).map(|path| (*path).clone()).collect()
+            own.iter()
+                .filter(|path| endings.iter().any(|ending| path.ends_with(ending)))
+                .map(|path| (*path).clone())
+                .collect()
         };
         let is_page = |path: &&String| {
-            let section = path.rsplit_once('.').is_some_and(|(_, section)| matches!(section.as_bytes(), [b'1'..=b'8']));
+            let section =
+                path.rsplit_once('.').is_some_and(|(_, section)| matches!(section.as_bytes(), [b'1'..=b'8']));
             section && file_name(path).starts_with(|c: char| c.is_ascii_lowercase())
         };
         Some(Self {

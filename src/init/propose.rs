@@ -231,9 +231,17 @@ mod tests {
         let installed: Vec<String> = package.files.iter().map(|file| file.installed()).collect();
         assert_eq!(installed, ["/usr/bin/agentd", "/usr/share/man/man8/agentd.8"]);
         assert_eq!(package.units.len(), 1);
-        assert!(!proposal.remarks.iter().any(|remark| remark.contains("does not say")), "{:?}", proposal.remarks);
+        assert!(
+            !proposal.remarks.iter().any(|remark| remark.contains("does not say")),
+            "{:?}",
+            proposal.remarks
+        );
         let bare = proposed(&Tree::of(&[("Makefile", "")]), &[]).0;
-        assert!(bare.remarks.iter().any(|remark| remark.contains("summary, description, license, maintainer")), "{:?}", bare.remarks);
+        assert!(
+            bare.remarks.iter().any(|remark| remark.contains("summary, description, license, maintainer")),
+            "{:?}",
+            bare.remarks
+        );
     }
 
     #[test]
@@ -241,7 +249,12 @@ mod tests {
         let folder = "x\n[archive]\nimages = false\n#";
         let (control, rules) = (format!("{folder}/control"), format!("{folder}/rules"));
         let changelog = format!("{folder}/changelog");
-        let tree = Tree::of(&[(&control, CONTROL.1), (&rules, ""), (&changelog, "a (1\u{2028}0) x; y\n"), ("a.spec", "Name: a\n%description\n")]);
+        let tree = Tree::of(&[
+            (&control, CONTROL.1),
+            (&rules, ""),
+            (&changelog, "a (1\u{2028}0) x; y\n"),
+            ("a.spec", "Name: a\n%description\n"),
+        ]);
         let (_, pipeline) = proposed(&tree, &[]);
         assert!(pipeline.archive_images);
         assert_eq!(pipeline.targets[0].packaging, folder);

@@ -24,13 +24,19 @@ impl Recipe {
             BuildSystem::Cargo => cargo(tree, name),
             BuildSystem::Autotools => autotools(tree, name),
             BuildSystem::Cmake => Self {
-                commands: lines(&["cmake -B build -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=/usr", "cmake --build build"]),
+                commands: lines(&[
+                    "cmake -B build -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=/usr",
+                    "cmake --build build",
+                ]),
                 debs: vec!["cmake"],
                 rpms: vec!["cmake", "gcc", "gcc-c++", "make"],
                 programs: cmake_programs(tree),
             },
             BuildSystem::Meson => Self {
-                commands: lines(&["meson setup build --prefix=/usr --buildtype=debugoptimized", "meson compile -C build"]),
+                commands: lines(&[
+                    "meson setup build --prefix=/usr --buildtype=debugoptimized",
+                    "meson compile -C build",
+                ]),
                 debs: vec!["meson"],
                 rpms: vec!["gcc", "meson"],
                 programs: named_in(tree, "meson.build", r"\bexecutable\s*\(\s*'([A-Za-z0-9_.+-]+)'", "build"),
@@ -60,7 +66,10 @@ fn go(tree: &Tree, name: &str) -> Recipe {
     }
     let target = if packages == "." { format!("build/{name}") } else { "build/".to_owned() };
     Recipe {
-        commands: vec!["mkdir -p build".to_owned(), format!("go build -trimpath -buildvcs=false -o {target} {packages}")],
+        commands: vec![
+            "mkdir -p build".to_owned(),
+            format!("go build -trimpath -buildvcs=false -o {target} {packages}"),
+        ],
         debs: vec!["golang-go"],
         rpms: vec!["golang"],
         programs: names.into_iter().map(|program| format!("build/{program}")).collect(),
@@ -90,19 +99,25 @@ fn autotools(tree: &Tree, name: &str) -> Recipe {
         commands.insert(0, "autoreconf -fi".to_owned());
     }
     let lists = captured(tree, "Makefile.am", r"(?m)^s?bin_PROGRAMS\s*\+?=\s*([A-Za-z0-9_.+ \t-]+)$");
-    let programs = lists.iter().flat_map(|(folder, list)| list.split_whitespace().map(|program| below(folder, program)));
+    let programs =
+        lists.iter().flat_map(|(folder, list)| list.split_whitespace().map(|program| below(folder, program)));
     let mut programs: Vec<String> = programs.collect();
     if programs.is_empty() {
         programs.push(name.to_owned());
     }
     // Debian's debhelper brings autoconf, automake and libtool.
-    let generators = if unconfigured { vec!["autoconf", "automake", "gcc", "libtool", "make"] } else { vec!["gcc", "make"] };
+    let generators = if unconfigured {
+        vec!["autoconf", "automake", "gcc", "libtool", "make"]
+    } else {
+        vec!["gcc", "make"]
+    };
     Recipe { commands, debs: Vec::new(), rpms: generators, programs }
 }
 
 /// The targets that are installed and are programs; where nothing is installed, all programs.
 fn cmake_programs(tree: &Tree) -> Vec<String> {
-    let programs = named_in(tree, "CMakeLists.txt", r"(?i)\badd_executable\s*\(\s*([A-Za-z0-9_.+-]+)", "build");
+    let programs =
+        named_in(tree, "CMakeLists.txt", r"(?i)\badd_executable\s*\(\s*([A-Za-z0-9_.+-]+)", "build");
     let lists = captured(tree, "CMakeLists.txt", r"(?i)\binstall\s*\(\s*TARGETS\s+([^)]*)");
     let installed: Vec<&str> = lists.iter().flat_map(|(_, list)| list.split_whitespace()).collect();
     let is_installed = |program: &str| installed.iter().any(|name| program.ends_with(&format!("/{name}")));
@@ -119,10 +134,14 @@ fn named_in(tree: &Tree, file: &str, pattern: &str, build: &str) -> Vec<String> 
 /// Folder and first group of every match in the files of this name.
 fn captured(tree: &Tree, file: &str, pattern: &str) -> Vec<(String, String)> {
     let Ok(pattern) = Regex::new(pattern) else { return Vec::new() };
-    let texts = tree.own_texts().into_iter().filter(|(path, _)| *path == file || path.ends_with(&format!("/{file}")));
+    let texts =
+        tree.own_texts().into_iter().filter(|(path, _)| *path == file || path.ends_with(&format!("/{file}")));
     texts
         .flat_map(|(path, text)| {
-            pattern.captures_iter(text).map(|found| (folder_of(path).to_owned(), found[1].trim().to_owned())).collect::<Vec<_>>()
+            pattern
+                .captures_iter(text)
+                .map(|found| (folder_of(path).to_owned(), found[1].trim().to_owned()))
+                .collect::<Vec<_>>()
         })
         .collect()
 }
@@ -147,9 +166,15 @@ mod tests {
 
     #[test]
     fn programs_are_where_each_build_system_leaves_them() {
-        assert_eq!(programs(&[("go.mod", ""), ("cmd/a/main.go", ""), ("cmd/b/main.go", "")]), ["build/a", "build/b"]);
+        assert_eq!(
+            programs(&[("go.mod", ""), ("cmd/a/main.go", ""), ("cmd/b/main.go", "")]),
+            ["build/a", "build/b"]
+        );
         assert_eq!(programs(&[("go.mod", ""), ("main.go", "")]), ["build/agent"]);
-        assert_eq!(programs(&[("Cargo.toml", "[package]\nname = \"x\"\n"), ("src/main.rs", "")]), ["target/release/x"]);
+        assert_eq!(
+            programs(&[("Cargo.toml", "[package]\nname = \"x\"\n"), ("src/main.rs", "")]),
+            ["target/release/x"]
+        );
         assert_eq!(programs(&[("Cargo.toml", "[[bin]]\nname = \"xd\"\n")]), ["target/release/xd"]);
         let am = "bin_PROGRAMS = a b\nsbin_PROGRAMS += c\ncheck_PROGRAMS = t\n";
         assert_eq!(programs(&[("configure.ac", ""), ("src/Makefile.am", am)]), ["src/a", "src/b", "src/c"]);

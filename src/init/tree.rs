@@ -171,7 +171,8 @@ fn says_something(path: &str) -> bool {
     NAMES.contains(&name)
         || name.ends_with(".spec")
         || name.ends_with(".spec.in")
-        || name.ends_with("install") || is_licence(name)
+        || name.ends_with("install")
+        || is_licence(name)
 }
 
 #[cfg(test)]

@@ -6,8 +6,7 @@ use super::spec::SpecFile;
 use super::version::VersionChoice;
 use crate::support::terminal_text::one_line;
 
-const DEBIAN_RPM: &str =
-    "rpms are built on debian-rpm, to try the packaging: for users, name their distro in its place (rocky-9, fedora-43 …)";
+const DEBIAN_RPM: &str = "rpms are built on debian-rpm, to try the packaging: for users, name their distro in its place (rocky-9, fedora-43 …)";
 
 /// The text of a pipeline, part by part, and what is remarked on it.
 pub(super) struct Writer {
@@ -54,7 +53,9 @@ impl Writer {
             VersionChoice::Tags { prefix } => {
                 let example = format!("{prefix}1.2.0");
                 self.line("");
-                self.comment(&format!("Versions are those of the tags: {example}, and 1.2.0+3.g… for the third commit after it."));
+                self.comment(&format!(
+                    "Versions are those of the tags: {example}, and 1.2.0+3.g… for the third commit after it."
+                ));
                 self.line(&format!("[version]\ntag-prefix = {}", quoted(prefix)));
             }
             VersionChoice::NoTags => {
@@ -209,4 +210,3 @@ fn prepare(found: &Found, spec: &SpecFile) -> Option<(&'static str, &'static str
         (false, false) => None,
     }
 }
-
