@@ -76,6 +76,12 @@ fn report(found: &Found, proposal: &Proposal, path: Option<&Path>) -> String {
     if let Some((file, system)) = found.build {
         tell("build system", format!("{system} ({file})"));
     }
+    if found.described.is_some() {
+        tell(
+            "packaging",
+            "none: the package is described in the pipeline, and it is made of that".to_owned(),
+        );
+    }
     for folder in &found.debian {
         tell("Debian packaging", format!("{}/ ({})", folder.path, folder.source));
     }
@@ -169,7 +175,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = init(&arguments(folder.path(), false)).unwrap_err();
         assert!(error.render().contains("not in a git repository"), "{}", error.render());
-        let folder = repository(&[("Makefile", "all:\n")]);
+        let folder = repository(&[("pyproject.toml", "")]);
         let error = init(&arguments(folder.path(), false)).unwrap_err();
         assert!(error.render().contains("neither Debian packaging nor a spec file"), "{}", error.render());
         assert_eq!(error.exit_code(), 2);

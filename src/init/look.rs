@@ -1,5 +1,6 @@
 use super::build_system::{BuildSystem, fetched, has_c};
 use super::debian::DebianFolder;
+use super::described::Described;
 use super::programs::likely_program;
 use super::spec::SpecFile;
 use super::tree::{Tree, folder_of};
@@ -18,6 +19,8 @@ pub struct Found {
     pub debian: Vec<DebianFolder>,
     /// Spec files, the one to take first.
     pub specs: Vec<SpecFile>,
+    /// What can be told of the package where there is no packaging.
+    pub described: Option<Described>,
     /// What versions come from.
     pub version: VersionChoice,
     /// A command that the package probably has.
@@ -46,8 +49,12 @@ fn look_in(tree: &Tree) -> Found {
     let named = named.or_else(|| specs.first().map(SpecFile::name_or_stem));
     let named = named.or_else(|| build.and_then(|(_, system)| system.project_name(tree)));
     let name = package_name(&named.unwrap_or_else(|| tree.name.clone()));
+    let packaged = !debian.is_empty() || !specs.is_empty();
+    let system = build.filter(|_| !packaged).map(|(_, system)| system);
+    let name = if packaged { name } else { name.to_lowercase().replace('_', "-") };
     let vendored = debian.first().is_some_and(|folder| folder.has_libraries());
     Found {
+        described: system.and_then(|system| Described::of(tree, system, &name)),
         program: likely_program(tree, &name, debian.first(), specs.first()),
         version: VersionChoice::of(&tree.tags, debian.first(), specs.first()),
         compiles: has_c(tree),

@@ -1,8 +1,5 @@
-use std::fmt::Write;
-
 use super::look::Found;
-use super::spec::SpecFile;
-use super::version::VersionChoice;
+use super::writer::Writer;
 use crate::model::{Format, TargetName};
 use crate::support::Hint;
 
@@ -20,7 +17,7 @@ pub struct Proposal {
 #[non_exhaustive]
 pub enum ProposeError {
     /// Nothing there says how a package is made.
-    #[error("there is neither Debian packaging nor a spec file")]
+    #[error("there is neither Debian packaging nor a spec file, and it is not plain how a program is built")]
     NoPackaging,
     /// A target is asked for, and nothing says how its packages are made.
     #[error("there is no {} for the target {target}", packaging_of(target.format))]
@@ -54,7 +51,7 @@ const RPMS: [&str; 1] = ["debian-rpm/rpm"];
 
 /// Writes a pipeline. `wanted` are the targets; empty means those that need Debian's mirror alone.
 pub fn propose(found: &Found, wanted: &[TargetName]) -> Result<Proposal, ProposeError> {
-    if found.debian.is_empty() && found.specs.is_empty() {
+    if found.debian.is_empty() && found.specs.is_empty() && found.described.is_none() {
         return Err(ProposeError::NoPackaging);
     }
     let names = |format: Format, usual: &[&str]| -> Vec<String> {
@@ -68,14 +65,18 @@ pub fn propose(found: &Found, wanted: &[TargetName]) -> Result<Proposal, Propose
             Format::Deb => found.debian.is_empty(),
             Format::Rpm => found.specs.is_empty(),
         };
-        if lacks {
+        if lacks && found.described.is_none() {
             return Err(ProposeError::NoPackagingFor { target: target.clone() });
         }
     }
     let mut writer = Writer { text: String::new(), remarks: Vec::new(), usual: wanted.is_empty() };
     writer.package(found);
-    writer.debs(found, &names(Format::Deb, &DEBS));
-    writer.rpms(found, &names(Format::Rpm, &RPMS));
+    let (debs, rpms) = (names(Format::Deb, &DEBS), names(Format::Rpm, &RPMS));
+    if found.described.is_some() {
+        writer.made(&debs, &rpms);
+    }
+    writer.debs(found, &debs);
+    writer.rpms(found, &rpms);
     writer.verify(found);
     if let Some((file, command)) = found.fetched {
         writer.remark(&format!(
@@ -84,183 +85,6 @@ pub fn propose(found: &Found, wanted: &[TargetName]) -> Result<Proposal, Propose
         ));
     }
     Ok(Proposal { text: writer.text, remarks: writer.remarks })
-}
-
-struct Writer {
-    text: String,
-    remarks: Vec<String>,
-    /// Whether nobody said which targets there are to be.
-    usual: bool,
-}
-
-/// A string as TOML writes it.
-fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
-}
-
-impl Writer {
-    fn line(&mut self, line: &str) {
-        let _ = writeln!(self.text, "{line}");
-    }
-
-    fn remark(&mut self, sentence: &str) {
-        self.remarks.push(sentence.to_owned());
-    }
-
-    fn package(&mut self, found: &Found) {
-        self.line("# How packages are made of this repository: `packhold plan` says what a run would do, `packhold run` does it.");
-        self.line("[package]");
-        self.line(&format!("name = {}", quoted(&found.name)));
-        if !found.subdir.is_empty() {
-            self.line("\n[source]");
-            self.line(&format!("subdir = {}", quoted(&found.subdir)));
-        }
-        match &found.version {
-            VersionChoice::Tags { prefix } if prefix == "v" => {
-                self.line("\n# Versions are those of the tags: v1.2.0, and 1.2.0+3.g… for the third commit after it.");
-            }
-            VersionChoice::Tags { prefix } => {
-                let example = format!("{prefix}1.2.0");
-                self.line(&format!("\n# Versions are those of the tags: {example}, and 1.2.0+3.g… for the third commit after it."));
-                self.line(&format!("[version]\ntag-prefix = {}", quoted(prefix)));
-            }
-            VersionChoice::NoTags => {
-                self.line("\n# Versions are those of tags, v1.2.0, of which there is none yet: until then they are 0~~N.g….");
-            }
-            VersionChoice::File { path, version } => {
-                self.line(&format!("\n# The version, now {version}, is the one that this file names: every commit has it until the file names another."));
-                self.line("# Without this section it is that of tags (v1.2.0), and every commit has one of its own.");
-                self.line(&format!("[version]\nfrom = {}", quoted(path)));
-                self.remark(&format!(
-                    "there is no tag that is a version, so versions are those that {path} names"
-                ));
-            }
-        }
-    }
-
-    fn debs(&mut self, found: &Found, targets: &[String]) {
-        let Some(folder) = found.debian.first().filter(|_| !targets.is_empty()) else { return };
-        self.line(&format!("\n# debs, by the Debian packaging in {}/.", folder.path));
-        for (number, target) in targets.iter().enumerate() {
-            let gap = if number == 0 { "" } else { "\n" };
-            self.line(&format!("{gap}[target.{}]", quoted(target)));
-            if folder.path != "debian" {
-                self.line(&format!("packaging = {}", quoted(&folder.path)));
-            }
-        }
-        if self.usual {
-            self.line(
-                "\n# Ubuntu's needs its registry image, or its mirror with the package ubuntu-keyring.",
-            );
-            self.line("# [target.\"ubuntu-24.04/deb\"]");
-        }
-        self.others(found.debian.iter().skip(1).map(|other| other.path.as_str()));
-        if folder.uncommitted {
-            self.remark(&format!(
-                "{} is in no commit yet, and a run builds commits: add and commit it",
-                folder.path
-            ));
-        }
-    }
-
-    fn rpms(&mut self, found: &Found, targets: &[String]) {
-        let Some(spec) = found.specs.first().filter(|_| !targets.is_empty()) else { return };
-        if self.usual {
-            self.line("\n# rpms, by the spec file. debian-rpm is an rpm toolchain on Debian, for which Debian's mirror is enough: it shows that the spec");
-            self.line("# file works. Packages for users are built on their distro: rocky-9, fedora-43 or opensuse-leap-15.6 in its place.");
-            self.remark("rpms are built on debian-rpm, to try the spec file: for users, name their distro in its place (rocky-9, fedora-43 …)");
-        } else {
-            self.line("\n# rpms, by the spec file.");
-        }
-        for (number, target) in targets.iter().enumerate() {
-            let gap = if number == 0 { "" } else { "\n" };
-            self.line(&format!("{gap}[target.{}]", quoted(target)));
-            self.line(&format!("packaging = {}", quoted(&spec.path)));
-            let on_debian = target.starts_with("debian-rpm/");
-            let missing = missing_tools(found, spec, on_debian);
-            if !missing.is_empty() {
-                self.line("# What the build needs and the spec file does not ask for.");
-                let names: Vec<String> = missing.iter().map(|name| quoted(name)).collect();
-                self.line(&format!("deps = [{}]", names.join(", ")));
-            }
-            if let Some((why, script)) = prepare(found, spec) {
-                self.line(&format!("# {why}"));
-                self.line(&format!("prepare = {}", quoted(script)));
-            }
-        }
-        if spec.template {
-            self.remark(&format!("{} has to be made of a template: check the command `prepare`, and add the tools that it needs to `deps`", spec.path));
-        }
-        self.others(found.specs.iter().skip(1).map(|other| other.path.as_str()));
-        if spec.uncommitted {
-            self.remark(&format!(
-                "{} is in no commit yet, and a run builds commits: add and commit it",
-                spec.path
-            ));
-        }
-    }
-
-    /// Packaging of the same format that is not taken.
-    fn others<'p>(&mut self, paths: impl Iterator<Item = &'p str>) {
-        let paths: Vec<&str> = paths.collect();
-        if !paths.is_empty() {
-            self.line(&format!("# Not taken: {}", paths.join(", ")));
-            self.remark(&format!("there is more packaging, which is not taken: {}", paths.join(", ")));
-        }
-    }
-
-    fn verify(&mut self, found: &Found) {
-        let program = &found.program;
-        self.line("\n# Commands that the installed package must answer. Everything else that is verified needs no word here.");
-        self.line("# [[verify.smoke]]");
-        self.line(&format!("# run = {}", quoted(&format!("{program} --version"))));
-        self.line(&format!("# output = {}", quoted("[0-9]")));
-        self.remark(&format!("say in [[verify.smoke]] which command shows that the package works; {program} --version is proposed"));
-    }
-}
-
-/// What a build needs and the spec file does not name, in the builder's own package names. Where the spec file names nothing at all, what
-/// Debian's packaging of the same names is a better guess, on a builder that has Debian's names.
-fn missing_tools(found: &Found, spec: &SpecFile, on_debian: bool) -> Vec<String> {
-    let mut missing: Vec<&str> = Vec::new();
-    if found.compiles && !spec.requires_any(&["gcc", "gcc-c++", "clang"]) {
-        missing.push("gcc");
-        missing.extend(on_debian.then_some("libc6-dev"));
-    }
-    let uses_make = found.compiles && found.build.is_some_and(|(_, system)| system.uses_make());
-    if uses_make && !spec.requires_any(&["make", "automake"]) {
-        missing.push("make");
-    }
-    let autotools = ["autoconf", "automake"];
-    if prepare(found, spec).is_some_and(|(_, script)| script.contains("autoreconf"))
-        && !spec.requires_any(&autotools)
-    {
-        missing.extend(autotools);
-    }
-    if on_debian && spec.build_requires.is_empty() {
-        missing.extend(
-            found.debian.first().iter().flat_map(|folder| folder.build_depends.iter().map(String::as_str)),
-        );
-    }
-    missing.sort_unstable();
-    missing.dedup();
-    missing.into_iter().map(str::to_owned).collect()
-}
-
-/// What has to run before the package tool, and why.
-fn prepare(found: &Found, spec: &SpecFile) -> Option<(&'static str, &'static str)> {
-    let configure = found.unconfigured && !spec.makes_configure;
-    match (spec.template, configure) {
-        (true, true) => Some((
-            "What makes the spec file of its template; the network is off.",
-            "autoreconf -fi && ./configure",
-        )),
-        (true, false) => {
-            Some(("What makes the spec file of its template; the network is off.", "./configure"))
-        }
-        (false, true) => Some(("The spec file takes `configure` for granted.", "autoreconf -fi")),
-        (false, false) => None,
-    }
 }
 
 #[cfg(test)]
@@ -386,8 +210,59 @@ mod tests {
     }
 
     #[test]
-    fn without_packaging_there_is_nothing_to_propose() {
-        let found = look(&Tree::of(&[("Makefile", "")]));
+    fn without_packaging_a_package_is_described() {
+        let go = [
+            ("go.mod", "module example.org/My_Agent\n"),
+            ("cmd/agentd/main.go", ""),
+            ("README.md", "# x\n\nIt reads \"counters\" of the kernel \\o/ and sends them.\n"),
+            ("LICENSE", "Permission is hereby granted, free of charge, to any person"),
+            ("man/agentd.8", ""),
+            ("systemd/agentd.service", ""),
+            ("testdata/other.service", ""),
+        ];
+        let mut tree = Tree::of(&go);
+        tree.maintainer = Some("Ann Example <ann@example.org>".to_owned());
+        let (proposal, pipeline) = proposed(&tree, &["rocky-9/rpm", "debian-12/deb"]);
+        let package = pipeline.package.unwrap_or_else(|| panic!("{}", proposal.text));
+        assert_eq!((package.name.as_str(), package.license.as_str()), ("my-agent", "MIT"));
+        assert_eq!(package.summary, "It reads \"counters\" of the kernel \\o/ and sends them");
+        assert_eq!(package.maintainer.email, "ann@example.org");
+        assert!(package.build.is_some_and(|build| build.contains("go build")));
+        let installed: Vec<String> = package.files.iter().map(|file| file.installed()).collect();
+        assert_eq!(installed, ["/usr/bin/agentd", "/usr/share/man/man8/agentd.8"]);
+        assert_eq!(package.units.len(), 1);
+        assert!(
+            !proposal.remarks.iter().any(|remark| remark.contains("does not say")),
+            "{:?}",
+            proposal.remarks
+        );
+        let bare = proposed(&Tree::of(&[("Makefile", "")]), &[]).0;
+        assert!(
+            bare.remarks.iter().any(|remark| remark.contains("summary, description, license, maintainer")),
+            "{:?}",
+            bare.remarks
+        );
+    }
+
+    #[test]
+    fn what_a_repository_says_cannot_add_to_the_pipeline() {
+        let folder = "x\n[archive]\nimages = false\n#";
+        let (control, rules) = (format!("{folder}/control"), format!("{folder}/rules"));
+        let changelog = format!("{folder}/changelog");
+        let tree = Tree::of(&[
+            (&control, CONTROL.1),
+            (&rules, ""),
+            (&changelog, "a (1\u{2028}0) x; y\n"),
+            ("a.spec", "Name: a\n%description\n"),
+        ]);
+        let (_, pipeline) = proposed(&tree, &[]);
+        assert!(pipeline.archive_images);
+        assert_eq!(pipeline.targets[0].packaging, folder);
+    }
+
+    #[test]
+    fn without_packaging_and_without_a_program_there_is_nothing_to_propose() {
+        let found = look(&Tree::of(&[("pyproject.toml", "")]));
         assert_eq!(propose(&found, &[]), Err(ProposeError::NoPackaging));
         let target: TargetName = "rocky-9/rpm".parse().unwrap();
         let error = propose(&look(&Tree::of(&[CONTROL, RULES])), std::slice::from_ref(&target)).unwrap_err();

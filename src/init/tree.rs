@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::model::Person;
 use crate::source::{Repository, Result};
 use crate::support::fs::read_up_to;
 
@@ -8,7 +9,7 @@ use crate::support::fs::read_up_to;
 const READ: u64 = 256 << 10;
 
 /// Folders in which packaging is that of somebody else, or made to test with.
-const FOREIGN: [&str; 10] = [
+pub(super) const FOREIGN: [&str; 10] = [
     "vendor",
     "node_modules",
     "third_party",
@@ -36,6 +37,8 @@ pub struct Tree {
     pub texts: BTreeMap<String, String>,
     /// The names of the repository's tags.
     pub tags: Vec<String>,
+    /// Who works here: `NAME <ADDRESS>`.
+    pub maintainer: Option<String>,
 }
 
 impl Tree {
@@ -47,6 +50,7 @@ impl Tree {
         let name = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut tree =
             Self { name, subdir: subdir.to_owned(), tags: repository.tag_names()?, ..Self::default() };
+        tree.maintainer = repository.identity().and_then(|person| person_line(&person));
         for file in repository.work_files()? {
             let Some(path) = inside(&file.path, subdir) else { continue };
             if !file.committed {
@@ -80,6 +84,7 @@ impl Tree {
             uncommitted: shorter(&self.uncommitted),
             texts: texts.collect(),
             tags: self.tags.clone(),
+            maintainer: self.maintainer.clone(),
         }
     }
 
@@ -125,9 +130,22 @@ pub(super) fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
+/// `NAME <ADDRESS>`, where both are plain (Debian Policy 5.6.2).
+fn person_line(person: &Person) -> Option<String> {
+    let odd = |c: char| c.is_control() || "\",\\()<>".contains(c);
+    let address = person.email.contains('@') && person.email.chars().all(|c| c.is_ascii_graphic() && !odd(c));
+    let name = person.name.trim();
+    (address && !name.is_empty() && !name.contains(odd)).then(|| format!("{name} <{}>", person.email))
+}
+
+/// Whether a file of this name has the text of a licence.
+pub(super) fn is_licence(name: &str) -> bool {
+    ["LICENSE", "LICENCE", "COPYING"].iter().any(|start| name.starts_with(start))
+}
+
 /// Whether a file's text tells how something is built or packaged.
 fn says_something(path: &str) -> bool {
-    const NAMES: [&str; 15] = [
+    const NAMES: [&str; 20] = [
         "control",
         "changelog",
         "Cargo.toml",
@@ -143,12 +161,18 @@ fn says_something(path: &str) -> bool {
         "Makefile",
         "GNUmakefile",
         "config.toml",
+        "Makefile.am",
+        "README",
+        "README.md",
+        "README.rst",
+        "README.txt",
     ];
     let name = file_name(path);
     NAMES.contains(&name)
         || name.ends_with(".spec")
         || name.ends_with(".spec.in")
         || name.ends_with("install")
+        || is_licence(name)
 }
 
 #[cfg(test)]

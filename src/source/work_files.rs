@@ -2,6 +2,7 @@ use git2::{Status, StatusOptions};
 
 use super::repository::Repository;
 use super::{Result, SourceError};
+use crate::model::Person;
 
 /// A file of the working directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,13 @@ impl Repository {
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
+    }
+
+    /// The name and the address that commits made here would have (git-config(1), user.name and user.email).
+    pub fn identity(&self) -> Option<Person> {
+        let signature = self.git.signature().ok()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Some(Person { name: text(signature.name_bytes()), email: text(signature.email_bytes()) })
     }
 
     /// The names of all tags, sorted.
