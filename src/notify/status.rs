@@ -42,8 +42,9 @@ fn address(status: &CommitStatus, commit: &str) -> String {
 fn body(status: &CommitStatus, record: &RunRecord) -> serde_json::Value {
     let passed = matches!(record.outcome, Outcome::Passed | Outcome::Skipped { .. });
     let at_fault = matches!(record.outcome, Outcome::Failed { .. } | Outcome::Broken { .. });
+    // What is cut off is of the least use.
     let words =
-        format!("{} {}: {}", record.package, record.source.version.describe, record.outcome.summary());
+        format!("{}: {} {}", record.outcome.summary(), record.package, record.source.version.describe);
     let description: String = words.chars().take(LONGEST).collect();
     match status.forge {
         Forge::Gitlab => {
