@@ -53,7 +53,7 @@ pub(super) enum Command {
     Plan(RunArguments),
     /// Make the images of a pipeline anew and lock them: write packhold.lock, and say what changes
     Update(UpdateArguments),
-    /// Write the packaging that is made of [package] in the pipeline, debian/ and a spec file, into the repository, to be kept by hand
+    /// Write the packaging that is made of the pipeline's package section, debian/ and a spec file, into the repository, to be kept by hand
     Eject(EjectArguments),
     /// Put package files that are there already through the scenarios of a verification
     Verify(VerifyArguments),

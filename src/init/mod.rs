@@ -1,7 +1,7 @@
 //! The first pipeline of a repository: what is in it, and a pipeline file that fits.
 //!
-//! [`Tree`] is what is looked at: paths, the texts of the files that say something, the tags. Everything made of it is pure: [`look`] finds
-//! build system, packaging, version and programs, and [`propose`] writes the pipeline; where there is no packaging, one that describes the
+//! [`Tree`] is what is looked at: paths, the texts of the files that say something, the tags. Everything made of it is pure: [`look()`] finds
+//! build system, packaging, version and programs, and [`propose()`] writes the pipeline; where there is no packaging, one that describes the
 //! package.
 
 mod about;

@@ -39,6 +39,6 @@ pub struct Published {
     pub lowered: Vec<String>,
     /// The fingerprints of the keys that have signed rpms of its trees.
     pub signers: BTreeSet<String>,
-    /// rpms that no known key has signed, with their trees: dnf refuses them where it is told to check ([`Options::sign_rpms`]).
+    /// rpms that no known key has signed, with their trees: dnf refuses them where it is told to check ([`super::Options::sign_rpms`]).
     pub unsigned: Vec<(String, String)>,
 }
