@@ -43,13 +43,14 @@
 //! | release | a tag of a version, built, verified, archived and published ([`run::tag`], [`run::publish`]) |
 //! | channel | how tested something is that users may choose: snapshot, testing, stable ([`publish::Channel`]) |
 //! | suite, tree | what apt, or yum, reads of a repository for one distro release in one channel ([`publish`](mod@publish)) |
+//! | place | where a repository is: a folder, a bucket, a folder that rsync reaches ([`publish::Place`]) |
 //! | remote | a registry, a bucket or another archive to which runs are pushed and from which they are pulled ([`remote`]) |
 //! | sandbox | one container as a scope, removed whatever happens ([`sandbox`]) |
 //!
 //! # Layers
 //!
 //! A module imports only from layers below its own; `tests/architecture.rs` fails on an upward import. Only
-//! `engine/docker` names bollard, only `engine/embedded` libcontainer and the crates for namespaces and filters, only [`mod@archive`] names oci-spec and rusqlite, only [`sign`] pgp, only [`cli`] prints, reads the environment and exits.
+//! `engine/docker` names bollard, only `engine/embedded` libcontainer and the crates for namespaces and filters, only [`mod@archive`] names oci-spec and rusqlite, only [`sign`] pgp, only [`mod@bucket`] and the buckets of [`remote`] and [`publish`] object_store, only [`cli`] prints, reads the environment and exits.
 //!
 //! ```text
 //! main.rs            parse, call, exit code
@@ -72,8 +73,9 @@
 //! 3 sign/            OpenPGP: keys, signatures over repositories and packages, checks of those of others
 //! 3 versions/        whether one version is an upgrade of another, by dpkg's and rpm's orders (pure)
 //! 2 chunks/          blobs in pieces: cut, compressed, packed, listed; below archive and engine
+//! 2 bucket           buckets of S3-compatible storage: opened, named, filled
 //! 1 registry/        speaking with OCI registries: credentials, trust, errors
-//! 1 serve/           a folder over HTTP, for containers of this machine
+//! 1 serve/           a folder, and what is fetched into it, over HTTP, for containers of this machine
 //! 1 model/           ids, digests, target, artifact, outcome, run record, event
 //! 0 support/         paths in errors, hints, safe text, safe tar
 //! ```
@@ -89,6 +91,7 @@
 //! Nothing of the host is ever mounted into a container: sources go in and artifacts come out as streams.
 
 pub mod archive;
+pub mod bucket;
 mod chunks;
 pub mod cli;
 pub mod compare;

@@ -12,6 +12,7 @@ use super::args::{
 use super::context;
 use super::error::CliError;
 use crate::archive::Archive;
+use crate::bucket::BucketSettings;
 use crate::model::RunId;
 use crate::remote::{self, Bucket, Credentials, Directory, Location, Registry, Sink, Source, Transferred};
 use crate::report;
@@ -125,8 +126,16 @@ async fn registry(
 }
 
 fn open_bucket(bucket: &str, prefix: &str, place: &PlaceArguments) -> Result<Bucket, CliError> {
-    let settings = env::vars().filter(|(key, _)| key.starts_with("AWS_"));
-    Ok(Bucket::open(bucket, prefix, settings, authority(place)?.as_deref())?)
+    Ok(Bucket::open(bucket, prefix, &bucket_settings(place)?)?)
+}
+
+/// What opens buckets.
+pub(super) fn bucket_settings(place: &PlaceArguments) -> Result<BucketSettings, CliError> {
+    // What is no text is no setting, and need not stop anything.
+    let variables =
+        env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    let variables = variables.filter(|(key, _)| key.starts_with("AWS_")).collect();
+    Ok(BucketSettings { variables, authority: authority(place)? })
 }
 
 fn authority(place: &PlaceArguments) -> Result<Option<Vec<u8>>, CliError> {

@@ -3,6 +3,8 @@
 
 mod faults;
 mod remote;
+#[path = "../common/server.rs"]
+mod server;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

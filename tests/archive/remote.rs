@@ -1,44 +1,14 @@
 //! Runs that travel: to another folder, a registry with authentication and TLS, and S3-compatible storage.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use packhold::archive::Archive;
 use packhold::model::RunId;
 
 use super::add_run;
-
-/// A server that is ended with the test.
-struct Server {
-    process: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(command: impl FnOnce(&str) -> Command) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
-        let process =
-            command(&address).stdout(Stdio::null()).spawn().expect("`.ci/setup.sh test` installs it");
-        let server = Self { process, address };
-        let start = Instant::now();
-        while TcpStream::connect(&server.address).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(30), "it does not start");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        server
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+use super::server::{Server, s3, s3_variables};
 
 /// An archive with some runs, and a command line that uses it.
 struct Place {
@@ -262,22 +232,9 @@ fn what_a_registry_has_lost_is_told_and_not_listed() {
 fn runs_travel_to_s3_compatible_storage() {
     let mut place = Place::new();
     fs::create_dir_all(place.path("s3/runs")).unwrap();
-    let folder = place.path("s3");
-    let server = Server::start(|address| {
-        let (host, port) = address.split_once(':').unwrap();
-        let mut command = Command::new("s3s-fs");
-        command
-            .args(["--access-key", "id", "--secret-key", "word", "--host", host, "--port", port])
-            .arg(folder);
-        command.stderr(Stdio::null());
-        command
-    });
-    place.env = vec![
-        ("AWS_ENDPOINT_URL", format!("http://{}", server.address)),
-        ("AWS_REGION", "eu-central-1".to_owned()),
-        ("AWS_ACCESS_KEY_ID", "id".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "other".to_owned()),
-    ];
+    let server = s3(&place.path("s3"));
+    place.env = s3_variables(&server.address);
+    place.env[3].1 = "other".to_owned();
     let (said, status) = place.packhold("archive", &["push", "latest", "--to", "s3://runs/hostpulse"]);
     assert_eq!(status, Some(3), "{said}");
     assert!(said.contains("Error: "), "{said}");
