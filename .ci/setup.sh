@@ -101,7 +101,7 @@ if [ "${1-}" = test ]; then
     export CARGO_PROFILE_DEV_DEBUG=false
     # The tests bring engines of their own up and down, compare version orders with the real tools, let those tools check what is
     # signed and published, import real source packages, and look at reports with a schema and in a browser.
-    install_packages apt-utils aptly arch-test binfmt-support busybox-static chromium createrepo-c dnf docker.io docker-registry dpkg-dev faketime g++ gnupg gpgv iptables jq libxml2-utils openssl python3-venv qemu-user-static reprepro rpm shellcheck skopeo tar tmux uidmap umoci zstd
+    install_packages apt-utils aptly arch-test binfmt-support busybox-static chromium createrepo-c dnf docker.io docker-registry dpkg-dev faketime g++ gnupg gpgv iptables jq libxml2-utils openssl python3-venv qemu-user-static reprepro rpm rsync shellcheck skopeo tar tmux uidmap umoci zstd
     register_emulators
     ordinary_user
     cargo nextest --version >/dev/null 2>&1 || {

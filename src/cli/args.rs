@@ -180,12 +180,21 @@ pub(super) struct ReleaseArguments {
     pub destination: DestinationArguments,
 }
 
+/// Where a repository is.
+#[derive(Args, Debug)]
+pub(super) struct RepositoryArguments {
+    /// Where the repository is: a folder that a web server offers, s3://BUCKET/PREFIX, rsync:HOST:PATH or rsync://HOST/MODULE/PATH
+    #[arg(long, value_name = "PLACE", env = "PACKHOLD_REPOSITORY")]
+    pub to: std::ffi::OsString,
+    #[command(flatten)]
+    pub place: PlaceArguments,
+}
+
 /// Where packages are published, and how.
 #[derive(Args, Debug)]
 pub(super) struct DestinationArguments {
-    /// The folder of the repository; a web server offers it
-    #[arg(long, value_name = "DIR", env = "PACKHOLD_REPOSITORY")]
-    pub to: PathBuf,
+    #[command(flatten)]
+    pub repository: RepositoryArguments,
     #[command(flatten)]
     pub signing: SigningArguments,
     /// The address at which users find the repository: it gets a page that says how to add it

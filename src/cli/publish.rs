@@ -1,14 +1,17 @@
+use std::ffi::OsStr;
 use std::path::Path;
 
 use serde_json::json;
 
-use super::args::{Common, DestinationArguments, OutputFormat, PublishArguments};
+use super::args::{Common, DestinationArguments, OutputFormat, PublishArguments, RepositoryArguments};
 use super::error::CliError;
 use super::signing_args::SigningArguments;
-use super::{context, output};
+use super::{context, output, transfer};
 use crate::model::{Outcome, TargetRecord};
-use crate::publish::Channel;
-use crate::run::{CheckPublished, PublishRequest, PublishedRun, SigningKeys, check_published, tails};
+use crate::publish::{Access, Channel, Location};
+use crate::run::{
+    CheckPublished, Destination, PublishRequest, PublishedRun, SigningKeys, check_published, tails,
+};
 use crate::sign::Passphrase;
 use crate::support::terminal_text::neutralise;
 
@@ -19,7 +22,7 @@ pub(super) async fn publish(common: &Common, arguments: PublishArguments) -> Res
     let keys = keys(&to.signing)?;
     let url = address(to.url.as_deref());
     if arguments.rollback {
-        let indexes = crate::run::roll_back(to.to, url, &channel, &keys).await?;
+        let indexes = crate::run::roll_back(&destination(&to.repository)?, url, &channel, &keys).await?;
         match common.format {
             OutputFormat::Json => super::archive::json(&json!({ "channel": channel, "indexes": indexes })),
             _ => indexes.iter().for_each(|index| println!("{index} is what it was before")),
@@ -34,7 +37,7 @@ pub(super) async fn publish(common: &Common, arguments: PublishArguments) -> Res
         targets: arguments.targets,
         channel,
         from: arguments.promote.as_deref().map(Channel::new).transpose()?,
-        folder: to.to.clone(),
+        to: destination(&to.repository)?,
         url,
         keys,
         adopt: to.adopt,
@@ -57,7 +60,7 @@ pub(super) async fn finish(
     if !is_json {
         warnings.iter().for_each(|warning| println!("warning: {}", neutralise(warning.as_bytes())));
         for index in &published.indexes {
-            println!("{}{index} has the packages of run {run}", folder(&to.to));
+            println!("{}{index} has the packages of run {run}", folder(&to.repository.to));
         }
         if published.added.is_empty() {
             println!("everything was published already");

@@ -14,6 +14,7 @@ pub(super) async fn release(common: &Common, arguments: ReleaseArguments) -> Res
     let channel = Channel::new(&channel)?;
     // Before hours of work for nothing.
     let keys = publish::keys(&to.signing)?;
+    let destination = publish::destination(&to.repository)?;
     let run = RunArguments {
         pipeline,
         commit: "HEAD".to_owned(),
@@ -48,7 +49,7 @@ pub(super) async fn release(common: &Common, arguments: ReleaseArguments) -> Res
         }
         None => {
             let cancel = context::cancelled_by_signals();
-            if let Err(error) = guard(&request, &found, to.to.clone(), &channel, &allowed, cancel).await {
+            if let Err(error) = guard(&request, &found, &destination, &channel, &allowed, cancel).await {
                 untag(&request, &found)?;
                 return Err(error.into());
             }
@@ -66,7 +67,7 @@ pub(super) async fn release(common: &Common, arguments: ReleaseArguments) -> Res
         targets: Vec::new(),
         channel,
         from: None,
-        folder: to.to.clone(),
+        to: destination,
         url: publish::address(to.url.as_deref()),
         keys,
         adopt: to.adopt,

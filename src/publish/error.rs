@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::path::PathBuf;
 
 use crate::sign::SignError;
 use crate::support::Hint;
@@ -23,6 +24,38 @@ pub enum PublishError {
         key: String,
         /// Why it failed.
         source: Box<dyn Error + Send + Sync>,
+    },
+    /// A place does not let in who asks.
+    #[error("{place} refuses access")]
+    Denied {
+        /// The place, for people.
+        place: String,
+        /// What it said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Storage with which publishers would overwrite what others have written.
+    #[error("{place} writes files whether or not they are still what was read")]
+    Unconditional {
+        /// The place, for people.
+        place: String,
+    },
+    /// rsync has not done its work.
+    #[error("rsync cannot {action} {place}: {said}")]
+    Rsync {
+        /// What was tried: `read from`, `write to`.
+        action: &'static str,
+        /// The place, as rsync is told.
+        place: String,
+        /// What it said, or why it could not be started.
+        said: String,
+    },
+    /// No place is meant by that.
+    #[error("`{text}` is no place of a repository: {reason}")]
+    Location {
+        /// As it was given.
+        text: String,
+        /// Why not.
+        reason: String,
     },
     /// A package that no repository should offer.
     #[error("{file} cannot be published: {reason}")]
@@ -111,6 +144,8 @@ impl PublishError {
         matches!(
             self,
             Self::Name { .. }
+                | Self::Location { .. }
+                | Self::Unconditional { .. }
                 | Self::Guard(_)
                 | Self::Conflict { .. }
                 | Self::Package { .. }
@@ -127,6 +162,18 @@ impl Hint for PublishError {
         match self {
             Self::Fs(error) => error.hint(),
             Self::Place { .. } => "check the address, the permissions and the free space of the place".to_owned(),
+            Self::Denied { .. } => {
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to those of somebody who may read, write and list there".to_owned()
+            }
+            Self::Unconditional { .. } => {
+                "it has to heed If-Match and If-None-Match, as Amazon S3, MinIO, Ceph and Cloudflare R2 do in later versions; or publish to a folder and copy that".to_owned()
+            }
+            Self::Rsync { .. } => {
+                "rsync has to be on both machines, and `rsync --list-only PLACE/` has to work by itself; RSYNC_RSH names another remote shell than ssh".to_owned()
+            }
+            Self::Location { .. } => {
+                "write a folder, s3://BUCKET/PREFIX, rsync:HOST:PATH or rsync://HOST/MODULE/PATH".to_owned()
+            }
             Self::Package { .. } => "build it again; a package is published as it is or not at all".to_owned(),
             Self::Conflict { .. } => {
                 "what users may have installed never changes: publish it with a higher version".to_owned()

@@ -3,6 +3,14 @@
 //! A [`Repository`] lies in a [`Place`]. [`Repository::publish`] adds the packages of a run to a [`Channel`], [`Repository::promote`] puts
 //! into a channel what another one has, and [`Repository::roll_back`] undoes the last of these.
 //!
+//! # Places
+//!
+//! | place | how it is written to | how publishers are kept apart |
+//! |---|---|---|
+//! | [`Folder`] | files are renamed into place | a lock, and a comparison of the anchor under another one |
+//! | [`Bucket`] | objects of S3-compatible storage | the anchor is written on a condition, which the storage checks (`If-Match`) |
+//! | [`Rsync`] | from a copy here: packages and metadata, then the anchor, then what is removed | a lock here; elsewhere the anchor is compared right before it is sent |
+//!
 //! # What clients see
 //!
 //! | key | what it is |
@@ -53,7 +61,7 @@ pub use name::Channel;
 pub use offer::{Offer, Wanted};
 pub use options::Options;
 pub use page::keys_of_tree;
-pub use place::{Folder, Found, Listed, Place, Stamp};
+pub use place::{Access, Bucket, Folder, Found, Listed, Location, Place, Rsync, Stamp};
 pub use publication::{Addition, Publication, Published};
 pub use repository::Repository;
 

@@ -227,6 +227,7 @@ impl<P: Place> Repository<P> {
             published.indexes.push(index);
         }
         self.tell_users(context.signer).await?;
+        self.place.settle().await?;
         Ok(published)
     }
 

@@ -34,6 +34,11 @@ impl Folders {
         self.cache.join("git")
     }
 
+    /// The folder of copies of published repositories that lie on other machines.
+    pub fn published(&self) -> PathBuf {
+        self.cache.join("published")
+    }
+
     /// The folder of what is installed in images.
     pub fn package_lists(&self) -> PathBuf {
         self.cache.join("packages")

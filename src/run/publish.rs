@@ -1,16 +1,18 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use super::inputs::archived_pipeline;
-use super::{Folders, PublishedRepository, RunError};
+use super::{Folders, PublishedRepository, RepositoryFiles, RunError};
 use crate::archive::{Archive, Run};
 use crate::config::Builders;
 use crate::model::{
     Architecture, Artifact, ArtifactKind, Format, Outcome, PackageIdentity, RunId, TargetName, TargetRecord,
 };
 use crate::publish::{
-    Addition, Channel, Folder, Options, Publication, Published, Repository, Wanted, client, keys_of_tree,
+    Access, Addition, Channel, Location, Options, Place, Publication, Published, Repository, Wanted, client,
+    keys_of_tree,
 };
 use crate::sign::{self, Certificate, KeySource, Keys, Options as SignOptions, Passphrase, Signer};
 use crate::stage::KEY_FILE;
@@ -29,8 +31,8 @@ pub struct PublishRequest {
     /// The channel that has the packages of the run, and from which they come with the same bytes; without it they come from the
     /// archive.
     pub from: Option<Channel>,
-    /// The folder of the repository.
-    pub folder: PathBuf,
+    /// Where the repository is.
+    pub to: Destination,
     /// The address at which users find it, where it is known.
     pub url: Option<String>,
     /// What signs.
@@ -45,6 +47,27 @@ pub struct PublishRequest {
     pub builders: Builders,
     /// Where scratch folders are.
     pub folders: Folders,
+}
+
+/// Where a repository is, and what it takes to get there.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The place.
+    pub location: Location,
+    /// What it takes.
+    pub access: Access,
+}
+
+impl Destination {
+    /// The place, and where containers of this machine find its files.
+    pub(super) fn open(&self) -> Result<(Arc<dyn Place>, RepositoryFiles), RunError> {
+        let place = self.location.open(&self.access)?;
+        let files = match self.location.folder(&self.access) {
+            Some(folder) => RepositoryFiles::Folder(folder),
+            None => RepositoryFiles::Place(place.clone()),
+        };
+        Ok((place, files))
+    }
 }
 
 /// Keys that sign a repository.
@@ -148,7 +171,8 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
         sign_adopted: request.sign_adopted,
         ..Options::default()
     };
-    let repository = Repository::open(Folder::open(&request.folder)?, options)?;
+    let (place, files) = request.to.open()?;
+    let repository = Repository::open(place, options)?;
     let (signer, mut warnings) = match request.keys.open(Some(&run))? {
         Some((keys, warnings)) => (Some(keys), warnings),
         None => (None, Vec::new()),
@@ -219,7 +243,7 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
         let (component, fingerprints) = (section.component.clone(), fingerprints.clone());
         PublishedRepository {
             target: target.clone(),
-            folder: request.folder.clone(),
+            files: files.clone(),
             description: Box::new(move |url| match format {
                 Format::Deb => {
                     let components = [component.clone().unwrap_or_else(|| "main".to_owned())];
@@ -262,13 +286,13 @@ fn unsigned(published: &Published) -> Vec<String> {
 
 /// Undoes the last publication of a channel. What the channel had before is there again; returns the suites and trees.
 pub async fn roll_back(
-    folder: PathBuf,
+    to: &Destination,
     url: Option<String>,
     channel: &Channel,
     keys: &SigningKeys,
 ) -> Result<Vec<String>, RunError> {
     let options = Options { url, sign_rpms: true, ..Options::default() };
-    let repository = Repository::open(Folder::open(&folder)?, options)?;
+    let repository = Repository::open(to.open()?.0, options)?;
     let keys = keys.open(None)?;
     let signer = keys.as_ref().map(|(keys, _)| keys as &dyn Signer);
     Ok(repository.roll_back(channel, signer).await?)

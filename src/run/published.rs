@@ -1,6 +1,8 @@
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +12,12 @@ use crate::archive::Archive;
 use crate::config::Builders;
 use crate::engine::Engine;
 use crate::model::{Event, Outcome, RunId, Stage, TargetName, TargetRecord};
-use crate::stage::{BaseChoice, Published, Recorder, Reporter, StageResult, Workshop, base, published};
+use crate::publish::Place;
+use crate::serve::Source;
+use crate::stage::{
+    BaseChoice, Published, Recorder, Reporter, StageResult, Workshop, base, infrastructure, published,
+};
+use crate::support::fs::{FsError, PathContext};
 
 /// Repositories that are tried as their users will.
 pub struct CheckPublished {
@@ -32,8 +39,8 @@ pub struct CheckPublished {
 pub struct PublishedRepository {
     /// The target, whose builder's base image is what a user has.
     pub target: TargetName,
-    /// The repository's files on this machine.
-    pub folder: PathBuf,
+    /// Where the repository's files are.
+    pub files: RepositoryFiles,
     /// What a user's package manager is told, for the repository at an address ([`Published::description`]).
     pub description: Box<dyn Fn(&str) -> String + Send + Sync>,
     /// The keys that sign it, armored.
@@ -42,6 +49,28 @@ pub struct PublishedRepository {
     pub packages: Vec<(String, String)>,
     /// The same of the release before, if the repository still has one.
     pub previous: Vec<(String, String)>,
+}
+
+/// Where the files of a repository are.
+#[derive(Clone)]
+pub enum RepositoryFiles {
+    /// In a folder of this machine.
+    Folder(PathBuf),
+    /// In another place, from which they are fetched when they are asked for.
+    Place(Arc<dyn Place>),
+}
+
+/// The largest file that is fetched from a place, bytes.
+const MAX_FILE: u64 = 8 << 30;
+
+struct FromPlace(Arc<dyn Place>);
+
+#[async_trait]
+impl Source for FromPlace {
+    async fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        let found = self.0.get(path, MAX_FILE).await.map_err(io::Error::other)?;
+        Ok(found.map(|found| found.bytes))
+    }
 }
 
 /// Tries every repository in a fresh base image: install, or upgrade from the release before. What came out is the outcome of each
@@ -64,7 +93,8 @@ pub async fn check_published(
         let target = &repository.target;
         let builder = builders.load_for(&target.builder, target.architecture)?;
         let mut recorder = Recorder::start(&shop, Some(target), Stage::Publish);
-        let result = check(&shop, &mut recorder, repository, &builder).await;
+        let fetched = scratch.path().join(format!("{}.published", target.file_stem()));
+        let result = check(&shop, &mut recorder, repository, &builder, &fetched).await;
         let outcome = result.err().unwrap_or(Outcome::Passed);
         let stages = vec![recorder.finish(outcome.clone())];
         records.push(TargetRecord { outcome, stages, ..TargetRecord::of(target.clone()) });
@@ -77,13 +107,23 @@ async fn check(
     recorder: &mut Recorder,
     repository: &PublishedRepository,
     builder: &crate::config::Builder,
+    fetched: &Path,
 ) -> StageResult<()> {
+    let infra = |error: FsError| infrastructure(Stage::Publish, &error);
+    let (folder, source): (&Path, Option<Arc<dyn Source>>) = match &repository.files {
+        RepositoryFiles::Folder(folder) => (folder, None),
+        RepositoryFiles::Place(place) => {
+            std::fs::create_dir_all(fetched).at("create", fetched).map_err(infra)?;
+            (fetched, Some(Arc::new(FromPlace(place.clone()))))
+        }
+    };
     let base = base(shop, recorder, builder).await?;
     let request = Published {
         name: &repository.target,
         builder,
         base: &base,
-        folder: &repository.folder,
+        folder,
+        source: source.as_ref(),
         description: &*repository.description,
         keys: &repository.keys,
         packages: &repository.packages,

@@ -1,13 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Request, RunError, preview};
+use super::{Destination, Request, RunError, preview};
 use crate::archive::{Archive, Run, RunFilter};
 use crate::config::{Pipeline, VersionSection};
 use crate::model::{Artifact, Digest, Format, Outcome, PackageIdentity, PackageVersion, RunId, TargetName};
-use crate::publish::{Channel, Folder, Offer, Options, Repository};
+use crate::publish::{Channel, Offer, Options, Repository};
 use crate::sign::{Certificate, verify_detached};
 use crate::support::fs::PathContext;
 use crate::versions::{self, Candidate, Known, Place};
@@ -128,7 +128,7 @@ fn is_of(version: &PackageVersion, pipeline: &Pipeline, tag: &ReleaseTag) -> boo
 pub async fn guard(
     request: &Request,
     tag: &ReleaseTag,
-    folder: PathBuf,
+    to: &Destination,
     channel: &Channel,
     allowed: &BTreeSet<String>,
     cancel: CancellationToken,
@@ -140,7 +140,7 @@ pub async fn guard(
             why: format!("its commit is released as {}", tag_of(&planned.source.version)),
         });
     }
-    let repository = Repository::open(Folder::open(&folder)?, Options::default())?;
+    let repository = Repository::open(to.open()?.0, Options::default())?;
     let offers = repository.offers(channel).await?;
     let archived = archived_releases(&request.archive, &request.pipeline, &planned.source.commit)?;
     for target in &planned.targets {

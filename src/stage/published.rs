@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::diagnose::contract_lines;
 use super::environment::{container_limits, put_scripts, script, watch};
@@ -9,7 +10,7 @@ use super::{Recorder, StageResult, Workshop, infrastructure};
 use crate::config::{Builder, StageLimits};
 use crate::model::{FailReason, ImageRecord, ImageRole, Outcome, TargetName};
 use crate::sandbox::{Privileges, Sandbox, SandboxSpec, SmallFile, scope};
-use crate::serve::Server;
+use crate::serve::{Server, Source};
 
 /// Exit status of `published.sh` when the distro's own mirror does not answer (builders/README.md).
 const UNREACHABLE: i64 = 4;
@@ -28,6 +29,8 @@ pub struct Published<'a> {
     pub base: &'a ImageRecord,
     /// The repository's files, all of them public. They are served to containers of this machine while this lasts.
     pub folder: &'a Path,
+    /// Where those are that the folder does not have.
+    pub source: Option<&'a Arc<dyn Source>>,
     /// What a user's package manager is told of the repository at an address that ends with a slash: a deb822 `.sources` file
     /// (sources.list(5)) that names the key as [`KEY_FILE`], or a `.repo` file (dnf.conf(5)).
     pub description: &'a (dyn Fn(&str) -> String + Send + Sync),
@@ -67,7 +70,11 @@ pub async fn published(shop: &Workshop, recorder: &mut Recorder, request: Publis
     let infra = |error| infrastructure(stage, &error);
     scope(&shop.engine, spec, &shop.cancel, |sandbox| async move {
         // Some engines have the address only while a container uses it.
-        let server = Server::start(request.folder, address).await.map_err(|error| {
+        let server = match request.source {
+            None => Server::start(request.folder, address).await,
+            Some(source) => Server::start_with(request.folder, address, source.clone()).await,
+        };
+        let server = server.map_err(|error| {
             skipped(format!("containers cannot reach this machine at {address}: {error}"))
         })?;
         put_scripts(&sandbox, request.builder).await.map_err(infra)?;

@@ -8,6 +8,7 @@ use packhold::publish::{
     Addition, Channel, Folder, Options, Publication, PublishError, Published, Repository, Wanted,
 };
 
+use crate::clients::Apt;
 use crate::packages::{deb, run};
 use crate::signer::Key;
 
@@ -67,44 +68,8 @@ fn paragraphs(text: &str) -> BTreeMap<String, BTreeMap<String, String>> {
 
 /// Packages of a suite that apt itself finds, by name and version; the suite is checked with the key, or trusted.
 pub fn apt_finds(root: &Path, suite: &str, keyring: Option<&Path>) -> BTreeSet<String> {
-    let own = tempfile::tempdir().unwrap();
-    for folder in [
-        "lists/partial",
-        "cache/archives/partial",
-        "etc/preferences.d",
-        "etc/apt.conf.d",
-        "etc/trusted.gpg.d",
-    ] {
-        fs::create_dir_all(own.path().join(folder)).unwrap();
-    }
-    fs::write(own.path().join("status"), "").unwrap();
-    let option = match keyring {
-        Some(keyring) => format!("signed-by={}", keyring.display()),
-        None => "trusted=yes".to_owned(),
-    };
-    let line = format!("deb [{option} arch=amd64] file:{} {suite} main\n", root.display());
-    fs::write(own.path().join("sources.list"), line).unwrap();
-    let apt = |program: &str| {
-        let mut command = Command::new(program);
-        let path = own.path().display();
-        for option in [
-            format!("Dir::State::Lists={path}/lists"),
-            format!("Dir::State::status={path}/status"),
-            format!("Dir::Cache={path}/cache"),
-            format!("Dir::Etc={path}/etc"),
-            format!("Dir::Etc::SourceList={path}/sources.list"),
-            "Dir::Etc::SourceParts=/dev/null".to_owned(),
-            "APT::Architecture=amd64".to_owned(),
-            "APT::Architectures=amd64".to_owned(),
-            "APT::Sandbox::User=root".to_owned(),
-            "APT::Get::List-Cleanup=0".to_owned(),
-            "Acquire::Languages=none".to_owned(),
-            "APT::Update::Error-Mode=any".to_owned(),
-        ] {
-            command.arg("-o").arg(option);
-        }
-        command
-    };
+    let client = Apt::new(&format!("file:{}", root.display()), suite, keyring);
+    let apt = |program: &str| client.command(program);
     run(apt("apt-get").arg("update"));
     let names = run(apt("apt-cache").arg("pkgnames"));
     if names.trim().is_empty() {

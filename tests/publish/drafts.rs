@@ -8,7 +8,7 @@ use packhold::publish::{Folder, Options, Repository};
 
 use crate::apt::{channel, options, publication, repository};
 use crate::deb::{ar_of, tar_of};
-use crate::unlocked::Unlocked;
+use crate::wrapped::Wrapped;
 
 fn small_deb(folder: &Path, name: &str, version: &str, arch: &str) -> PathBuf {
     let control = format!(
@@ -141,7 +141,7 @@ async fn a_tree_that_grew_package_by_package_has_the_metadata_of_one_that_is_mad
 async fn adding_a_package_reads_no_package_and_no_index_that_it_is_not_in() {
     let (work, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let open = || {
-        let place = Unlocked::new(Folder::open(root.path()).unwrap());
+        let place = Wrapped::unlocked(Folder::open(root.path()).unwrap());
         let reads = place.reads();
         (Repository::open(place, Options { guard: Some(BTreeSet::new()), ..options() }).unwrap(), reads)
     };

@@ -8,7 +8,7 @@ use packhold::publish::{Folder, Options, Place, PublishError, Published, Reposit
 
 use crate::apt::{apt_finds, options, publication, repository};
 use crate::packages::{deb, rpm};
-use crate::unlocked::Unlocked;
+use crate::wrapped::Wrapped;
 use crate::yum::dnf_finds;
 
 fn guarded(allowed: &[&str]) -> Options {
@@ -51,10 +51,10 @@ async fn a_version_that_another_publisher_overtakes_is_refused_when_it_is_tried_
         repository(root.path(), guarded(&[])).publish(&of("1"), None).await.unwrap();
         let (path, higher) = (root.path().to_owned(), of("3"));
         let other = async move {
-            let other = Repository::open(Unlocked::new(folder(&path)), guarded(&[])).unwrap();
+            let other = Repository::open(Wrapped::unlocked(folder(&path)), guarded(&[])).unwrap();
             other.publish(&higher, None).await.unwrap();
         };
-        let late = Unlocked::with(folder(root.path()), Box::pin(other));
+        let late = Wrapped::interrupted(folder(root.path()), Box::pin(other));
         refused(Repository::open(late, guarded(&[])).unwrap().publish(&of("2"), None).await);
         let (names, one, three) = (finds(root.path()), "1", "3");
         let versions: Vec<&str> = names.iter().map(|name| &name[2..3]).collect();
@@ -73,7 +73,7 @@ async fn a_publisher_that_waits_for_the_lock_is_measured_by_what_it_finds_then()
         let waiting =
             tokio::spawn(async move { repository(&path, guarded(&[])).publish(&lower, None).await });
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let other = Repository::open(Unlocked::new(folder(root.path())), guarded(&[])).unwrap();
+        let other = Repository::open(Wrapped::unlocked(folder(root.path())), guarded(&[])).unwrap();
         other.publish(&higher, None).await.unwrap();
         drop(held);
         refused(waiting.await.unwrap());

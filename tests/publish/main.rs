@@ -3,13 +3,20 @@
 
 mod adopted;
 mod apt;
+mod bucket;
+mod clients;
 #[path = "../common/deb.rs"]
 mod deb;
 mod drafts;
+mod gate;
 mod guarded;
 mod packages;
 mod processes;
+mod readers;
+mod rsync;
+#[path = "../common/server.rs"]
+mod server;
 mod signer;
 mod trust;
-mod unlocked;
+mod wrapped;
 mod yum;

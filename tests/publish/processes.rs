@@ -1,57 +1,65 @@
 use std::collections::BTreeSet;
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use packhold::publish::{Folder, Repository};
+use packhold::bucket::BucketSettings;
+use packhold::publish::{Access, Folder, Location, Place, Repository};
 
 use crate::apt::{apt_finds, options, publication};
 use crate::packages::deb;
-use crate::unlocked::Unlocked;
+use crate::wrapped::Wrapped;
 
 /// No test: what the other tests start as a process of its own.
 #[test]
 #[ignore = "it is a part of other tests"]
 fn publisher() {
-    let Ok(root) = env::var("PACKHOLD_TEST_ROOT") else { return };
-    let folder = Folder::open(&root).unwrap();
+    let Some(root) = env::var_os("PACKHOLD_TEST_ROOT") else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let access = Access {
+        bucket: BucketSettings { variables: env::vars().collect(), authority: None },
+        copies: env::var_os("PACKHOLD_TEST_COPIES").unwrap_or_default().into(),
+    };
     for package in env::var("PACKHOLD_TEST_PACKAGES").unwrap().split('\n') {
         let publication = publication("run", "stable", "bookworm", &[PathBuf::from(package)]);
-        let folder = Folder::open(&root).unwrap();
-        let published = match env::var_os("PACKHOLD_TEST_UNLOCKED") {
-            Some(_) => runtime.block_on(
-                Repository::open(Unlocked::new(folder), options()).unwrap().publish(&publication, None),
-            ),
-            None => {
-                runtime.block_on(Repository::open(folder, options()).unwrap().publish(&publication, None))
-            }
+        let place: Arc<dyn Place> = match env::var_os("PACKHOLD_TEST_UNLOCKED") {
+            Some(_) => Arc::new(Wrapped::unlocked(Folder::open(&root).unwrap())),
+            None => Location::of(&root).unwrap().open(&access).unwrap(),
         };
-        published.unwrap();
+        let published = Repository::open(place, options()).unwrap();
+        runtime.block_on(published.publish(&publication, None)).unwrap();
     }
-    drop(folder);
 }
 
-fn start(root: &Path, packages: &[PathBuf], unlocked: bool) -> Child {
+/// A process that publishes one package after the other to a place.
+pub fn publishing(place: &OsStr, packages: &[PathBuf]) -> Command {
     let names: Vec<String> = packages.iter().map(|path| path.display().to_string()).collect();
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "processes::publisher", "--ignored"]);
-    command.env("PACKHOLD_TEST_ROOT", root).env("PACKHOLD_TEST_PACKAGES", names.join("\n"));
+    command.env("PACKHOLD_TEST_ROOT", place).env("PACKHOLD_TEST_PACKAGES", names.join("\n"));
+    command.stdout(Stdio::null()).stderr(Stdio::inherit());
+    command
+}
+
+fn start(root: &Path, packages: &[PathBuf], unlocked: bool) -> Child {
+    let mut command = publishing(root.as_os_str(), packages);
     if unlocked {
         command.env("PACKHOLD_TEST_UNLOCKED", "1");
     }
-    command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap()
+    command.spawn().unwrap()
 }
 
-fn numbered(work: &Path, numbers: std::ops::Range<u32>) -> Vec<PathBuf> {
+pub fn numbered(work: &Path, numbers: std::ops::Range<u32>) -> Vec<PathBuf> {
     let one = |n: u32| {
         deb(work, &format!("p{n:02}"), "1", "amd64", &[&format!("usr/bin/p{n}"), "usr/share/common"], "")
     };
     numbers.map(one).collect()
 }
 
-fn names(numbers: std::ops::Range<u32>) -> BTreeSet<String> {
+pub fn names(numbers: std::ops::Range<u32>) -> BTreeSet<String> {
     numbers.map(|n| format!("p{n:02} 1")).collect()
 }
 

@@ -10,6 +10,7 @@ use quick_xml::events::Event;
 
 use crate::adopted::tree_of_createrepo;
 use crate::apt::{channel, options, publication, repository, wanted};
+use crate::clients::Dnf;
 use crate::packages::{rpm, run};
 use crate::signer::Key;
 
@@ -178,14 +179,8 @@ async fn the_metadata_says_what_createrepo_c_says_of_the_same_files() {
 
 /// What dnf finds in a tree, by name, version and release.
 pub fn dnf_finds(tree: &Path) -> Vec<String> {
-    let own = tempfile::tempdir().unwrap();
-    let found = run(Command::new("dnf")
-        .args(["--quiet", "--disablerepo=*", "--forcearch=x86_64", "--releasever=9"])
-        .arg(format!("--setopt=cachedir={}", own.path().display()))
-        .arg(format!("--setopt=reposdir={}", own.path().display()))
-        .arg(format!("--installroot={}", own.path().display()))
-        .arg(format!("--repofrompath=ours,file://{}", tree.display()))
-        .args(["--enablerepo=ours", "repoquery", "--available", "--queryformat=%{name} %{evr}"]));
+    let client = Dnf::new(&format!("file://{}", tree.display()));
+    let found = run(client.command().args(["repoquery", "--available", "--queryformat=%{name} %{evr}"]));
     let mut lines: Vec<String> = found.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect();
     lines.sort();
     lines

@@ -67,7 +67,7 @@ impl Folder {
     }
 
     fn read(&self, key: &str, most: u64) -> Result<Option<Found>> {
-        let found = |bytes: Vec<u8>| Found { stamp: Stamp(Digest::of(&bytes).hex()), bytes };
+        let found = |bytes: Vec<u8>| Found { stamp: Self::stamp(&bytes), bytes };
         Ok(self.bytes(key, most)?.map(found))
     }
 

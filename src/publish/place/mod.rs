@@ -1,6 +1,10 @@
 //! Where a repository is kept: static files under keys such as `dists/bookworm/InRelease`.
 
+mod bucket;
 mod folder;
+mod location;
+mod rsync;
+mod shared;
 
 use std::any::Any;
 use std::path::Path;
@@ -8,7 +12,10 @@ use std::path::Path;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+pub use bucket::Bucket;
 pub use folder::Folder;
+pub use location::{Access, Location};
+pub use rsync::Rsync;
 
 use super::Result;
 
@@ -86,4 +93,9 @@ pub trait Place: Send + Sync {
 
     /// Removes a file; no error if there is none.
     async fn delete(&self, key: &str) -> Result<()>;
+
+    /// Ends a publication: what was written and removed since the last anchor is seen by clients at the latest now.
+    async fn settle(&self) -> Result<()> {
+        Ok(())
+    }
 }
