@@ -36,14 +36,33 @@ pub fn repo(
     sign_rpms: bool,
 ) -> String {
     let url = url.trim_end_matches('/');
-    let keys: Vec<String> =
-        fingerprints.iter().map(|fingerprint| format!("{url}/install/{fingerprint}.asc")).collect();
-    let trust = match keys.is_empty() {
+    let trust = match fingerprints.is_empty() {
         true => "gpgcheck=0\nrepo_gpgcheck=0".to_owned(),
         // The packages are named by digest in metadata that is signed.
         false => {
-            format!("gpgcheck={}\nrepo_gpgcheck=1\ngpgkey={}", u8::from(sign_rpms), keys.join("\n       "))
+            format!("gpgcheck={}\nrepo_gpgcheck=1\n{}", u8::from(sign_rpms), gpgkey(url, fingerprints))
         }
     };
     format!("[{id}]\nname={label}\nbaseurl={url}/rpm/{channel}/{distro}/$basearch\nenabled=1\n{trust}\n")
+}
+
+/// The lines of a `.repo` file that name the keys.
+fn gpgkey(url: &str, fingerprints: &[String]) -> String {
+    let keys: Vec<String> =
+        fingerprints.iter().map(|fingerprint| format!("{url}/install/{fingerprint}.asc")).collect();
+    format!("gpgkey={}", keys.join("\n       "))
+}
+
+/// A `.repo` file that [`repo`] made, with other keys; `None` if it names none, or was not made by it.
+pub(super) fn with_keys(file: &str, fingerprints: &[String]) -> Option<String> {
+    let url = file.lines().find_map(|line| line.strip_prefix("baseurl="))?.split_once("/rpm/")?.0;
+    let (before, after) = file.split_once("\ngpgkey=")?;
+    // Further keys are on lines that begin with spaces.
+    let rest: String = after
+        .lines()
+        .skip(1)
+        .skip_while(|line| line.starts_with(' '))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    (!fingerprints.is_empty()).then(|| format!("{before}\n{}\n{rest}", gpgkey(url, fingerprints)))
 }

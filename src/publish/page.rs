@@ -99,7 +99,7 @@ pub(super) fn files(
     }
     for (site, signers) in &offers.trees {
         let id = format!("{name}-{}", site.channel);
-        let file = format!("install/{}-{}.repo", site.channel, site.distro);
+        let file = repo_file(site);
         let fingerprints = keys_of_tree(keys, signers);
         let label = if options.label.is_empty() { &id } else { &options.label };
         let label = format!("{label} ({})", site.channel);
@@ -124,6 +124,21 @@ pub(super) fn keys(keys: &[Certificate]) -> BTreeMap<String, Vec<u8>> {
     keys.iter()
         .map(|key| (format!("install/{}.asc", key.fingerprint), key.armored.clone().into_bytes()))
         .collect()
+}
+
+/// Makes the `.repo` file of a distro release in a channel name these keys, if there is one.
+pub(super) async fn renew(place: &dyn Place, site: &Site, fingerprints: &[String]) -> Result<()> {
+    let key = repo_file(site);
+    let Some(found) = place.get(&key, MAX_CERTIFICATE).await? else { return Ok(()) };
+    let Ok(old) = String::from_utf8(found.bytes) else { return Ok(()) };
+    match client::with_keys(&old, fingerprints).filter(|new| *new != old) {
+        Some(new) => place.put(&key, new.into_bytes()).await,
+        None => Ok(()),
+    }
+}
+
+fn repo_file(site: &Site) -> String {
+    format!("install/{}-{}.repo", site.channel, site.distro)
 }
 
 /// Writes those of the files that are not there as they have to be.

@@ -248,6 +248,17 @@ impl<P: Place> Repository<P> {
         page::write(&self.place, page::files(&self.options, url, &offers, &keys)?).await
     }
 
+    /// Makes the `.repo` file of a distro release name the keys that have signed its trees as they are now, if there is one.
+    async fn renew_keys(&self, site: &Site, signer: Option<&dyn Signer>) -> Result<()> {
+        let keys = signer.map(|signer| signer.certificates()).transpose()?.unwrap_or_default();
+        let mut signers = BTreeSet::new();
+        for (_, arch) in self.trees_of(&site.channel).await?.iter().filter(|(tree, _)| tree == site) {
+            signers.extend(yum::signers(&self.place, site, arch).await?);
+        }
+        page::renew(&self.place, site, &page::keys_of_tree(&keys, &signers)).await?;
+        page::write(&self.place, page::keys(&keys)).await
+    }
+
     /// Puts into channel `to` what channel `from` has, the same bytes: these packages, all of which must be there, or everything if there are none.
     /// `id` is what the history calls it.
     pub async fn promote(
@@ -334,7 +345,7 @@ impl<P: Place> Repository<P> {
         if last.iter().any(|(last, ..)| !last.has_before) {
             return Err(nothing());
         }
-        let mut indexes = Vec::new();
+        let (mut indexes, mut trees) = (Vec::new(), BTreeSet::new());
         for (_, site, arch) in last {
             match arch {
                 None => {
@@ -344,9 +355,14 @@ impl<P: Place> Repository<P> {
                 Some(arch) => {
                     yum::roll_back(&self.place, &site, &arch, &context).await?;
                     indexes.push(format!("rpm/{}/{}/{arch}", site.channel, site.distro));
+                    trees.insert(site);
                 }
             }
         }
+        for site in trees {
+            self.renew_keys(&site, signer).await?;
+        }
+        self.place.settle().await?;
         Ok(indexes)
     }
 }

@@ -112,3 +112,37 @@ async fn a_rollback_goes_back_everywhere_or_nowhere() {
     let finds = apt_finds(root.path(), "bookworm", None);
     assert_eq!(finds.into_iter().collect::<Vec<_>>(), ["a 1.1", "a 1.2"]);
 }
+
+#[tokio::test]
+async fn after_a_rollback_the_repo_file_names_the_keys_of_the_packages_that_are_back() {
+    let (work, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let [old, new] = [Key::new(), Key::new()];
+    let options =
+        || Options { url: Some("https://example.org/p".into()), sign_rpms: true, keep: Some(1), ..options() };
+    let publish = |n: u32| {
+        let package = rpm(work.path(), "a", &format!("1.{n}"), "x86_64", "");
+        publication(&format!("run {n}"), "stable", "rocky-9", &[package])
+    };
+    let named = || {
+        let file = fs::read_to_string(root.path().join("install/stable-rocky-9.repo")).unwrap();
+        let keys: Vec<String> = file
+            .lines()
+            .filter_map(|line| Some(line.split_once("/install/")?.1.strip_suffix(".asc")?.to_owned()))
+            .collect();
+        assert!(keys.iter().all(|key| root.path().join(format!("install/{key}.asc")).is_file()), "{keys:?}");
+        (keys, file)
+    };
+    let fingerprint = |key: &Key| key.signer().unwrap().certificates().unwrap()[0].fingerprint.clone();
+    repository(root.path(), options()).publish(&publish(1), old.signer()).await.unwrap();
+    let both = old.beside(&new);
+    repository(root.path(), options()).publish(&publish(2), Some(&both)).await.unwrap();
+    repository(root.path(), options()).publish(&publish(3), new.signer()).await.unwrap();
+    assert_eq!(named().0, [fingerprint(&new)], "one version stays, which the new key has signed");
+    // Whoever rolls back need not know what else users are told.
+    let bare = || Options { sign_rpms: true, ..Options::default() };
+    repository(root.path(), bare()).roll_back(&channel("stable"), new.signer()).await.unwrap();
+    repository(root.path(), bare()).roll_back(&channel("stable"), new.signer()).await.unwrap();
+    let (keys, file) = named();
+    assert_eq!(keys, [fingerprint(&new), fingerprint(&old)]);
+    assert!(file.contains("\nname=Example packages (stable)\nbaseurl=https://example.org/p/rpm/"), "{file}");
+}

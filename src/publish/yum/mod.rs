@@ -274,6 +274,7 @@ pub(super) async fn roll_back(
         let stamp = tree.stamp.clone();
         let mut draft = Draft::whole(tree, back.into_values());
         draft.removed = removed.into_values().collect();
+        signatures::settle(place, &mut draft, context).await?;
         let next = draft.render(site, context, Some(&before))?;
         if switch(place, &folder, stamp.as_ref(), next, context).await? {
             return Ok(before.origin);
