@@ -74,6 +74,8 @@ pub(super) enum Command {
     Release(ReleaseArguments),
     /// Put the packages of an archived run into signed apt and yum repositories, and install them from there
     Publish(PublishArguments),
+    /// Put the packages of a repository that reprepro, aptly or createrepo made into signed apt and yum repositories
+    Import(ImportArguments),
     /// Look at keys that sign packages and repositories
     #[command(subcommand)]
     Key(KeyCommand),
@@ -216,6 +218,35 @@ pub(super) struct DestinationArguments {
     pub engine: EngineArguments,
     #[command(flatten)]
     pub userland: UserlandArguments,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ImportArguments {
+    /// The repository's folder, which is only read: that with dists/ (apt) or repodata/ (yum)
+    #[arg(value_name = "DIR")]
+    pub from: PathBuf,
+    /// Import this suite of dists/ [default: the only one]
+    #[arg(long, value_name = "SUITE")]
+    pub suite: Option<String>,
+    /// The distro release that the packages are for, such as bookworm or rocky-9 [default: the suite's name]
+    #[arg(long, value_name = "NAME")]
+    pub distro: Option<String>,
+    /// Where rpms for all architectures go to, such as x86_64 (may be given several times) [default: the architectures of the others]
+    #[arg(long = "architecture", value_name = "ARCH")]
+    pub architectures: Vec<String>,
+    /// The channel that gets the packages: stable, testing, snapshot or a name of your own
+    #[arg(long)]
+    pub channel: String,
+    #[command(flatten)]
+    pub repository: RepositoryArguments,
+    #[command(flatten)]
+    pub signing: SigningArguments,
+    /// The address at which users find the repository: it gets a page that says how to add it
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Take over, and sign, what another program or another key has published in the place
+    #[arg(long)]
+    pub adopt: bool,
 }
 
 #[derive(Args, Debug)]

@@ -63,6 +63,7 @@ fn engine_of(command: &Command) -> Option<EngineChoice> {
         }
         Command::Archive(_)
         | Command::Publish(_)
+        | Command::Import(_)
         | Command::Init(_)
         | Command::Key(_)
         | Command::Eject(_)

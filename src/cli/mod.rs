@@ -14,6 +14,7 @@ mod doctor;
 mod documented;
 mod eject;
 mod error;
+mod import;
 mod init;
 mod inside;
 mod key;
@@ -106,6 +107,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, CliError> {
         Command::Archive(command) => archive::archive(common, command).await,
         Command::Release(command) => release::release(common, command).await,
         Command::Publish(command) => publish::publish(common, command).await,
+        Command::Import(command) => import::import(common, command).await,
         Command::Key(KeyCommand::Check(command)) => key::check(common, &command),
         Command::Eject(command) => eject::eject(common, &command),
         Command::Doctor(command) => doctor::doctor(common, command).await,

@@ -130,6 +130,16 @@ pub(super) fn address(url: Option<&str>) -> Option<String> {
     url.map(|url| format!("{}/", url.trim_end_matches('/')))
 }
 
-fn folder(path: &Path) -> String {
-    format!("{}/", path.display().to_string().trim_end_matches('/'))
+/// Where the command line says that the repository is.
+pub(super) fn destination(arguments: &RepositoryArguments) -> Result<Destination, CliError> {
+    let access = Access {
+        bucket: transfer::bucket_settings(&arguments.place)?,
+        copies: context::folders().published(),
+    };
+    Ok(Destination { location: Location::of(&arguments.to)?, access })
+}
+
+/// What the keys of a place are shown below.
+pub(super) fn folder(place: &OsStr) -> String {
+    format!("{}/", place.to_string_lossy().trim_end_matches('/'))
 }

@@ -113,6 +113,20 @@ pub enum PublishError {
         /// How often it was tried.
         attempts: u32,
     },
+    /// There is nothing to import, or it has to be said what.
+    #[error("{} cannot be imported: {reason}", folder.display())]
+    NothingToImport {
+        /// The folder of the repository.
+        folder: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A package of an imported repository has not arrived.
+    #[error("{package} was imported, and the channel does not offer it")]
+    NotImported {
+        /// The package, with version and architecture.
+        package: String,
+    },
     /// There is no earlier state.
     #[error("channel {channel} has no earlier state")]
     NothingBefore {
@@ -151,6 +165,7 @@ impl PublishError {
                 | Self::Package { .. }
                 | Self::Untrusted { .. }
                 | Self::WouldUnsign { .. }
+                | Self::NothingToImport { .. }
                 | Self::NothingBefore { .. }
                 | Self::NothingToPromote { .. }
         )
@@ -189,6 +204,10 @@ impl Hint for PublishError {
             }
             Self::WouldUnsign { .. } => "give the key that signs it".to_owned(),
             Self::Contended { .. } => "try again when fewer others publish to it".to_owned(),
+            Self::NothingToImport { .. } => {
+                "name the folder that apt's or dnf's address stands for; --suite says which suite, --distro for which distro release".to_owned()
+            }
+            Self::NotImported { .. } => "does another one publish to the channel, with fewer versions to keep? import again".to_owned(),
             Self::NothingBefore { .. } => "earlier states are kept for a while only; publish the older version's run again".to_owned(),
             Self::NothingToPromote { .. } => "publish it to that channel first".to_owned(),
         }

@@ -42,6 +42,7 @@ pub mod client;
 mod error;
 mod guard;
 mod history;
+mod import;
 mod name;
 mod offer;
 mod options;
@@ -57,6 +58,7 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 
 pub use error::{PublishError, Result};
+pub use import::{ImportOptions, Imported, ImportedPackage, read as read_foreign};
 pub use name::Channel;
 pub use offer::{Offer, Wanted};
 pub use options::Options;

@@ -81,7 +81,7 @@ pub struct SigningKeys {
 impl SigningKeys {
     /// The keys, ready to sign, and what their owner should know. Signatures of rpms have a time that follows from the run, so that the same
     /// run gives the same files.
-    fn open(&self, run: Option<&Run>) -> Result<Option<(RunKeys, Vec<String>)>, RunError> {
+    pub(super) fn open(&self, run: Option<&Run>) -> Result<Option<(RunKeys, Vec<String>)>, RunError> {
         if self.sources.is_empty() {
             return Ok(None);
         }
@@ -101,7 +101,7 @@ impl SigningKeys {
 }
 
 /// Keys that sign a repository now, and the headers of a run's rpms at a time that follows from the run.
-struct RunKeys {
+pub(super) struct RunKeys {
     now: Keys,
     then: Option<Keys>,
 }
@@ -270,7 +270,7 @@ pub async fn publish(request: PublishRequest) -> Result<PublishedRun, RunError> 
 }
 
 /// What is to be said of rpms that no known key has signed, tree by tree.
-fn unsigned(published: &Published) -> Vec<String> {
+pub(super) fn unsigned(published: &Published) -> Vec<String> {
     let mut trees: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (tree, package) in &published.unsigned {
         trees.entry(tree).or_default().push(package);

@@ -21,29 +21,51 @@ pub fn tree_of_createrepo(work: &Path, root: &Path) -> PathBuf {
     tree
 }
 
-#[tokio::test]
-async fn a_repository_of_reprepro_is_taken_over_with_all_its_packages() {
-    let (work, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    fs::create_dir(root.path().join("conf")).unwrap();
+/// A suite that reprepro made in `root`, with two packages.
+pub fn suite_of_reprepro(work: &Path, root: &Path) {
+    fs::create_dir(root.join("conf")).unwrap();
     let conf =
         "Codename: bookworm\nSuite: bookworm\nComponents: main\nArchitectures: amd64 arm64\nContents:\n";
-    fs::write(root.path().join("conf/distributions"), conf).unwrap();
+    fs::write(root.join("conf/distributions"), conf).unwrap();
     for (name, arch) in [("old", "amd64"), ("oldest", "all")] {
         let package = deb(
-            work.path(),
+            work,
             name,
             "1-1",
             arch,
             &[&format!("usr/bin/{name}")],
             "Section: admin\nPriority: optional\n",
         );
-        run(Command::new("reprepro")
-            .arg("--silent")
-            .arg("-b")
-            .arg(root.path())
-            .args(["includedeb", "bookworm"])
-            .arg(package));
+        let mut reprepro = Command::new("reprepro");
+        run(reprepro.arg("--silent").arg("-b").arg(root).args(["includedeb", "bookworm"]).arg(package));
     }
+}
+
+/// A suite that aptly made in a folder below `home`, with one package.
+pub fn suite_of_aptly(work: &Path, home: &Path) -> PathBuf {
+    let aptly = || {
+        let mut command = Command::new("aptly");
+        command.env("HOME", home);
+        command
+    };
+    run(aptly().args(["repo", "create", "ours"]));
+    let old = deb(work, "old", "1-1", "amd64", &["usr/bin/old"], "Section: admin\n");
+    run(aptly().args(["repo", "add", "ours"]).arg(old));
+    run(aptly().args([
+        "publish",
+        "repo",
+        "-skip-signing",
+        "-distribution=bookworm",
+        "-architectures=amd64",
+        "ours",
+    ]));
+    home.join(".aptly/public")
+}
+
+#[tokio::test]
+async fn a_repository_of_reprepro_is_taken_over_with_all_its_packages() {
+    let (work, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    suite_of_reprepro(work.path(), root.path());
     let new = deb(work.path(), "new", "1", "amd64", &["usr/bin/new"], "");
     repository(root.path(), options())
         .publish(&publication("run", "stable", "bookworm", &[new]), None)
@@ -62,23 +84,7 @@ async fn a_repository_of_reprepro_is_taken_over_with_all_its_packages() {
 #[tokio::test]
 async fn a_repository_of_aptly_is_taken_over_with_all_its_packages() {
     let (work, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let aptly = || {
-        let mut command = Command::new("aptly");
-        command.env("HOME", home.path());
-        command
-    };
-    run(aptly().args(["repo", "create", "ours"]));
-    let old = deb(work.path(), "old", "1-1", "amd64", &["usr/bin/old"], "Section: admin\n");
-    run(aptly().args(["repo", "add", "ours"]).arg(old));
-    run(aptly().args([
-        "publish",
-        "repo",
-        "-skip-signing",
-        "-distribution=bookworm",
-        "-architectures=amd64",
-        "ours",
-    ]));
-    let root = home.path().join(".aptly/public");
+    let root = suite_of_aptly(work.path(), home.path());
     let new = deb(work.path(), "new", "1", "amd64", &["usr/bin/new"], "");
     repository(&root, options())
         .publish(&publication("run", "stable", "bookworm", &[new]), None)

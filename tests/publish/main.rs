@@ -10,6 +10,7 @@ mod deb;
 mod drafts;
 mod gate;
 mod guarded;
+mod imported;
 mod packages;
 mod processes;
 mod readers;

@@ -11,6 +11,7 @@ mod contents;
 mod control;
 mod deb;
 mod draft;
+mod foreign;
 mod paths;
 mod release;
 mod render;
@@ -22,6 +23,7 @@ use std::path::Path;
 
 use deb::Deb;
 pub(super) use draft::Draft;
+pub(super) use foreign::foreign;
 use render::Next;
 pub(super) use stanza::Stanza;
 use suite::{Packages, STATE, Suite, by_hash};

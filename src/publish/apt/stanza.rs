@@ -18,7 +18,7 @@ pub(in crate::publish) struct Stanza {
     /// The name in Contents: the section and the package.
     pub(super) qualified: String,
     /// The key of the package file.
-    pub(super) filename: String,
+    pub(in crate::publish) filename: String,
     pub(in crate::publish) digest: Digest,
 }
 

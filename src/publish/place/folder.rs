@@ -32,6 +32,16 @@ impl Folder {
         Ok(Self { root })
     }
 
+    /// A folder that is there and is only read.
+    pub(in crate::publish) fn existing(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The version that a file with this content is.
+    pub(super) fn stamp(bytes: &[u8]) -> Stamp {
+        Stamp(Digest::of(bytes).hex())
+    }
+
     fn path(&self, key: &str) -> Result<PathBuf> {
         match safe_relative(key) {
             Some(safe) if safe == key => Ok(self.root.join(safe)),

@@ -22,7 +22,7 @@ pub(in crate::publish) struct Entry {
     pub(super) evr: Evr,
     pub(in crate::publish) digest: Digest,
     /// Where its file is, below the tree.
-    pub(super) href: String,
+    pub(in crate::publish) href: String,
     /// Its element in each of the files.
     pub(super) primary: String,
     pub(super) filelists: String,

@@ -145,6 +145,11 @@ pub(super) async fn named(
     Ok(found)
 }
 
+/// All package files of a tree in `folder`, whoever made it.
+pub(super) async fn foreign(place: &dyn Place, folder: &str) -> Result<Vec<Entry>> {
+    Ok(Tree::head(place, folder).await?.entries(place).await?.into_values().collect())
+}
+
 /// Puts package files of one channel's tree into another's, where nobody sees them yet.
 pub(super) async fn share(
     place: &dyn Place,

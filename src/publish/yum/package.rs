@@ -48,7 +48,7 @@ pub(in crate::publish) struct Package {
     pub(super) name: String,
     pub(in crate::publish) arch: String,
     pub(super) evr: Evr,
-    pub(super) digest: Digest,
+    pub(in crate::publish) digest: Digest,
     /// Of its header and payload: of everything that a signature is over.
     pub(super) content: Digest,
     /// Bytes.
