@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(fetched(&Tree::of(&[go, ("vendor/modules.txt", "")])), None);
         let lock = (
             "Cargo.lock",
-            "[[package]]\nname = \"y\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n",
+            "[[package]]\nname = \"y\"\nsource = \"registry+https://registry.example/index\"\n",
         );
         assert_eq!(fetched(&Tree::of(&[lock])), Some(("Cargo.lock", "cargo vendor")));
         assert_eq!(fetched(&Tree::of(&[("Cargo.lock", "[[package]]\nname = \"own\"\n")])), None);
