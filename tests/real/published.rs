@@ -9,12 +9,14 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use packhold::engine::Engine;
+use packhold::engine::docker::Docker;
 use packhold::publish::{Addition, Channel, Folder, Options, Publication, Repository};
 use packhold::serve::Server;
 use packhold::sign::{KeySource, Keys};
 use serde_json::Value;
 
-use crate::common::{Workplace, docker, git, succeed};
+use crate::common::{Workplace, git, succeed};
 use crate::whole::demo_repository;
 
 /// A key without a passphrase: secret and public part in files.
@@ -104,7 +106,7 @@ struct User {
 }
 
 impl User {
-    fn new(image: &str, builders: &[&str]) -> Self {
+    async fn new(image: &str, builders: &[&str]) -> Self {
         let scripts = tempfile::tempdir().unwrap();
         for builder in builders {
             for entry in fs::read_dir(Path::new("builders").join(builder)).unwrap() {
@@ -114,9 +116,8 @@ impl User {
                 }
             }
         }
-        let gateway =
-            docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
-        Self { image: image.to_owned(), scripts, host: gateway.trim().parse().unwrap() }
+        let engine = Docker::connect(None).await.unwrap().info().await.unwrap();
+        Self { image: image.to_owned(), scripts, host: engine.host.unwrap() }
     }
 
     /// Runs shell text beside the scripts, with the repository at `folder` and the key in `public`.
@@ -244,8 +245,8 @@ async fn a_release_is_installed_and_upgraded_from_its_repository_and_what_is_not
         let mut base = images.iter().filter(|image| image["role"] == "base" && image["builder"] == builder);
         base.next_back().unwrap()["id"].as_str().unwrap().to_owned()
     };
-    let deb = User::new(&base("debian-12"), &["common", "deb", "debian-12"]);
-    let rpm = User::new(&base("debian-rpm"), &["common", "rpm", "debian-rpm"]);
+    let deb = User::new(&base("debian-12"), &["common", "deb", "debian-12"]).await;
+    let rpm = User::new(&base("debian-rpm"), &["common", "rpm", "debian-rpm"]).await;
     let (deb_package, rpm_package) = ("hostpulse=1.1.0-1", "hostpulse=1.1.0-1.deb12");
 
     // Another key than the one that users know.

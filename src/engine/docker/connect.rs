@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -86,7 +86,10 @@ impl Docker {
     async fn gateway(&self, network: &str) -> Option<IpAddr> {
         let network = self.quick.inspect_network(network, None).await.ok()?;
         let pools = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
-        pools.into_iter().find_map(|pool| pool.gateway?.parse().ok())
+        pools.into_iter().find_map(|pool| match pool.gateway.filter(|gateway| !gateway.is_empty()) {
+            Some(gateway) => gateway.parse().ok(),
+            None => first_address(&pool.subnet?),
+        })
     }
 
     /// Asks the engine.
@@ -118,6 +121,16 @@ impl Docker {
     }
 }
 
+/// The first address of a network such as `172.17.0.0/16`. The host has it where Docker was told no other, and Docker does not name it
+/// until it is started again where its bridge is there already.
+fn first_address(subnet: &str) -> Option<IpAddr> {
+    let (network, _) = subnet.split_once('/')?;
+    Some(match network.parse().ok()? {
+        IpAddr::V4(network) => Ipv4Addr::from(u32::from(network).checked_add(1)?).into(),
+        IpAddr::V6(network) => Ipv6Addr::from(u128::from(network).checked_add(1)?).into(),
+    })
+}
+
 /// Whether Docker as described can run systemd without more than one added capability: where that was seen to work.
 ///
 /// On cgroup v1 systemd mounts a writable hierarchy for itself. On v2 Docker mounts the only one read-only, and
@@ -137,6 +150,16 @@ fn runs_init(info: &SystemInfo) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_has_the_first_address_of_a_network_whose_gateway_is_not_named() {
+        let address = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        assert_eq!(first_address("172.17.0.0/16"), address("172.17.0.1"));
+        assert_eq!(first_address("fd00:1::/64"), address("fd00:1::1"));
+        for strange in ["", "172.17.0.0", "here/16", "255.255.255.255/32"] {
+            assert_eq!(first_address(strange), None, "{strange}");
+        }
+    }
 
     #[test]
     fn an_init_system_runs_only_where_nothing_forbids_its_mounts() {
