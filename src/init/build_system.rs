@@ -85,7 +85,8 @@ impl BuildSystem {
             Self::Meson => captured(&["meson.build"], r"\bproject\s*\(\s*'([^']+)'"),
             Self::Cmake => captured(&["CMakeLists.txt"], r"(?i)\bproject\s*\(\s*([A-Za-z0-9_.+-]+)"),
             Self::Autotools => {
-                captured(&["configure.ac", "configure.in"], r"\bAC_INIT\s*\(\s*\[?([A-Za-z0-9_.+-]+)")
+                // With one argument it is of before autoconf 2.50, and names a source file.
+                captured(&["configure.ac", "configure.in"], r"\bAC_INIT\s*\(\s*\[?([A-Za-z0-9_.+-]+)\]?\s*,")
             }
             Self::Make => None,
         }
@@ -136,6 +137,7 @@ mod tests {
             ("meson.build", "project('agent', 'c')\n", BuildSystem::Meson, Some("agent")),
             ("CMakeLists.txt", "PROJECT(agent C)\n", BuildSystem::Cmake, Some("agent")),
             ("configure.ac", "AC_INIT([agent], [1.0])\n", BuildSystem::Autotools, Some("agent")),
+            ("configure.ac", "AC_INIT(agent.c)\n", BuildSystem::Autotools, None),
             ("Makefile", "all:\n", BuildSystem::Make, None),
         ] {
             let tree = Tree::of(&[(file, text)]);
