@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::copyright::{Licence, copyright};
 use super::install::{install, octal};
 use super::maintainer_scripts::maintainer_scripts;
-use super::{BadDescription, GeneratedFile, MADE, commands, sysusers};
+use super::{BadDescription, GeneratedFile, MADE};
 use crate::config::{FileSource, PackageSection, PackageUnit, RelationKind, is_for};
 use crate::model::{Format, TargetName};
 
@@ -39,17 +39,8 @@ pub(super) fn packaging(
         GeneratedFile::program(at("rules"), rules(package)),
         GeneratedFile::text(at("source/format"), "3.0 (quilt)\n".to_owned()),
     ];
-    if let Some(script) = &package.build {
-        made.push(GeneratedFile::text(at("build.sh"), commands("Builds.", script)));
-    }
-    if let Some(script) = &package.check {
-        made.push(GeneratedFile::text(at("check.sh"), commands("Tests what was built.", script)));
-    }
     if !package.docs.is_empty() {
         made.push(GeneratedFile::text(at("docs"), package.docs.join("\n") + "\n"));
-    }
-    if !package.users.is_empty() {
-        made.push(GeneratedFile::text(at("sysusers.conf"), sysusers(package)));
     }
     let conffiles = conffiles(package);
     if !conffiles.is_empty() {

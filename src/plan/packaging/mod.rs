@@ -19,7 +19,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::config::PackageSection;
-use crate::model::Format;
+use crate::model::{Format, TargetName};
 
 /// The first line of what is made.
 const MADE: &str = "# Made by Packhold of [package] in the pipeline.";
@@ -77,9 +77,27 @@ pub fn generate(
             Format::Deb => made.extend(deb::packaging(package, target, files, &licences)?),
             Format::Rpm => made.extend(spec::packaging(package, target, files, &licences)?),
         }
+        made.extend(beside(package, target));
     }
     made.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(made)
+}
+
+/// What the packaging of either format calls or installs.
+fn beside(package: &PackageSection, target: &TargetName) -> Vec<GeneratedFile> {
+    let folder = package.folder(target);
+    let mut made = Vec::new();
+    let mut add = |name: &str, text: String| made.push(GeneratedFile::text(format!("{folder}{name}"), text));
+    if let Some(script) = &package.build {
+        add("build.sh", commands("Builds.", script));
+    }
+    if let Some(script) = &package.check {
+        add("check.sh", commands("Tests what was built.", script));
+    }
+    if !package.users.is_empty() {
+        add("sysusers.conf", sysusers(package));
+    }
+    made
 }
 
 impl GeneratedFile {

@@ -6,7 +6,7 @@ use super::copyright::Licence;
 use super::install::{install, octal};
 use super::maintainer_scripts::{joins, shell_script, users};
 use super::shared_folders::owned_folders;
-use super::{BadDescription, GeneratedFile, MADE, commands, sysusers};
+use super::{BadDescription, GeneratedFile, MADE};
 use crate::config::{FileSource, Owner, PackageSection, PackageUnit, RelationKind, is_for};
 use crate::model::{Format, TargetName};
 use crate::plan::changelog::wrapped;
@@ -53,17 +53,7 @@ pub(super) fn packaging(
     text += &scriptlets(package, target, files)?;
     text += &format!("\n%files\n{}\n%changelog\n", listed(package, licences));
 
-    let mut made = vec![GeneratedFile::text(at(&format!("{}.spec", package.name)), text)];
-    if let Some(script) = &package.build {
-        made.push(GeneratedFile::text(at("build.sh"), commands("Builds.", script)));
-    }
-    if let Some(script) = &package.check {
-        made.push(GeneratedFile::text(at("check.sh"), commands("Tests what was built.", script)));
-    }
-    if !package.users.is_empty() {
-        made.push(GeneratedFile::text(at("sysusers.conf"), sysusers(package)));
-    }
-    Ok(made)
+    Ok(vec![GeneratedFile::text(at(&format!("{}.spec", package.name)), text)])
 }
 
 /// Text that rpm does not expand (rpm's manual, "Macro syntax").
