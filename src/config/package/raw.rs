@@ -12,130 +12,135 @@ use super::service::{RawScripts, RawUnit, RawUser};
 use super::{PackageSection, Parts, RelationKind};
 use crate::model::{Format, TargetName};
 
-/// What is packaged. With its name alone the packaging is in the repository; with more, debian/ and the spec file
-/// are made of it.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(in super::super) struct RawPackage {
-    /// The package's name.
-    #[schemars(with = "String", regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9+._-]+$"))]
-    pub name: Spanned<String>,
-    /// What it is, in at most 79 characters without a full stop.
-    #[schemars(with = "Option<String>")]
-    summary: Option<Spanned<String>>,
-    /// What it does, in paragraphs; indented lines stay as they are.
-    #[schemars(with = "Option<String>")]
-    description: Option<Spanned<String>>,
-    /// The licence, an SPDX expression: `MIT OR Apache-2.0`.
-    #[schemars(with = "Option<String>")]
-    license: Option<Spanned<String>>,
-    /// The files with the licence's text; LICENSE, COPYING and the like, where they are in the commit, unless given.
-    #[schemars(with = "Option<Vec<String>>")]
-    license_files: Option<Vec<Spanned<String>>>,
-    /// Who holds the copyright, a line each: `2025 The authors`. Found in the licence's text unless given.
-    #[serde(default)]
-    #[schemars(with = "Vec<String>")]
-    copyright: Vec<Spanned<String>>,
-    /// Who answers for the package: `NAME <ADDRESS>`.
-    #[schemars(with = "Option<String>")]
-    maintainer: Option<Spanned<String>>,
-    /// The address of a page for people.
-    #[schemars(with = "Option<String>")]
-    homepage: Option<Spanned<String>>,
-    /// The section of Debian's archive (Policy 2.4); `misc` unless given.
-    #[schemars(with = "Option<String>")]
-    section: Option<Spanned<String>>,
-    /// `any`: it is compiled; `all`: it is the same for every architecture. `any` unless given.
-    architecture: Option<RawArchitecture>,
-    /// Commands that build in the unpacked source, with no network: a shell script, or a list of lines and of lists of words. $VERSION is
-    /// the version, CFLAGS and the like are the distro's.
-    #[schemars(with = "Option<RawCommands>")]
-    build: Option<Spanned<RawCommands>>,
-    /// Commands that test what was built.
-    #[schemars(with = "Option<RawCommands>")]
-    check: Option<Spanned<RawCommands>>,
-    /// Files of the source tree for users to read, below /usr/share/doc.
-    #[serde(default)]
-    #[schemars(with = "Vec<String>")]
-    docs: Vec<Spanned<String>>,
-    /// Files of the package.
-    #[serde(default)]
-    files: Vec<RawFile>,
-    /// Folders of the package.
-    #[serde(default)]
-    directories: Vec<RawDirectory>,
-    /// Symbolic links of the package.
-    #[serde(default)]
-    symlinks: Vec<RawSymlink>,
-    /// Files that the program makes itself.
-    #[serde(default)]
-    ghosts: Vec<RawGhost>,
-    /// Units of systemd.
-    #[serde(default)]
-    units: Vec<RawUnit>,
-    /// Users of the system.
-    #[serde(default)]
-    users: Vec<RawUser>,
-    /// Packages that it does not work without.
-    #[schemars(with = "Option<Vec<String>>")]
-    depends: Option<Vec<Spanned<String>>>,
-    /// Packages that are installed along.
-    #[schemars(with = "Option<Vec<String>>")]
-    recommends: Option<Vec<Spanned<String>>>,
-    /// Packages that are of use beside it.
-    #[schemars(with = "Option<Vec<String>>")]
-    suggests: Option<Vec<Spanned<String>>>,
-    /// Packages that it cannot be installed beside.
-    #[schemars(with = "Option<Vec<String>>")]
-    conflicts: Option<Vec<Spanned<String>>>,
-    /// Packages whose files it takes over.
-    #[schemars(with = "Option<Vec<String>>")]
-    replaces: Option<Vec<Spanned<String>>>,
-    /// What it can be depended on as.
-    #[schemars(with = "Option<Vec<String>>")]
-    provides: Option<Vec<Spanned<String>>>,
-    /// Packages that are needed to build it.
-    #[schemars(with = "Option<Vec<String>>")]
-    build_depends: Option<Vec<Spanned<String>>>,
-    /// Shell scripts that run when it is installed or removed.
-    scripts: Option<RawScripts>,
-    /// What debs have in the place of the above.
-    deb: Option<RawParts>,
-    /// What rpms have in the place of the above.
-    rpm: Option<RawParts>,
-    /// What packages of one builder have in the place of all that.
-    #[serde(default)]
-    #[schemars(with = "BTreeMap<String, RawParts>")]
-    builder: BTreeMap<Spanned<String>, RawParts>,
+/// A table with lists of packages and scripts, which what is said for a format or a builder has in the place of the package's. serde can
+/// flatten no structure into one that refuses unknown keys and knows where each is written.
+macro_rules! table_with_parts {
+    ($(#[$about:meta])* $visibility:vis struct $name:ident { $($fields:tt)* }) => {
+        $(#[$about])*
+        $visibility struct $name {
+            $($fields)*
+            /// Packages that it does not work without.
+            #[schemars(with = "Option<Vec<String>>")]
+            depends: Option<Vec<Spanned<String>>>,
+            /// Packages that are installed along.
+            #[schemars(with = "Option<Vec<String>>")]
+            recommends: Option<Vec<Spanned<String>>>,
+            /// Packages that are of use beside it.
+            #[schemars(with = "Option<Vec<String>>")]
+            suggests: Option<Vec<Spanned<String>>>,
+            /// Packages that it cannot be installed beside.
+            #[schemars(with = "Option<Vec<String>>")]
+            conflicts: Option<Vec<Spanned<String>>>,
+            /// Packages whose files it takes over.
+            #[schemars(with = "Option<Vec<String>>")]
+            replaces: Option<Vec<Spanned<String>>>,
+            /// What it can be depended on as.
+            #[schemars(with = "Option<Vec<String>>")]
+            provides: Option<Vec<Spanned<String>>>,
+            /// Packages that are needed to build it.
+            #[schemars(with = "Option<Vec<String>>")]
+            build_depends: Option<Vec<Spanned<String>>>,
+            /// Shell scripts that run when it is installed or removed.
+            scripts: Option<RawScripts>,
+        }
+
+        impl $name {
+            fn list(&self, kind: RelationKind) -> &List {
+                match kind {
+                    RelationKind::Depends => &self.depends,
+                    RelationKind::Recommends => &self.recommends,
+                    RelationKind::Suggests => &self.suggests,
+                    RelationKind::Conflicts => &self.conflicts,
+                    RelationKind::Replaces => &self.replaces,
+                    RelationKind::Provides => &self.provides,
+                    RelationKind::BuildDepends => &self.build_depends,
+                }
+            }
+        }
+    };
 }
 
-/// A `[package.deb]`, `[package.rpm]` or `[package.builder.NAME]` table. A list stands in the place of the package's, also an empty one.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct RawParts {
-    /// Packages that it does not work without.
-    #[schemars(with = "Option<Vec<String>>")]
-    depends: Option<Vec<Spanned<String>>>,
-    /// Packages that are installed along.
-    #[schemars(with = "Option<Vec<String>>")]
-    recommends: Option<Vec<Spanned<String>>>,
-    /// Packages that are of use beside it.
-    #[schemars(with = "Option<Vec<String>>")]
-    suggests: Option<Vec<Spanned<String>>>,
-    /// Packages that it cannot be installed beside.
-    #[schemars(with = "Option<Vec<String>>")]
-    conflicts: Option<Vec<Spanned<String>>>,
-    /// Packages whose files it takes over.
-    #[schemars(with = "Option<Vec<String>>")]
-    replaces: Option<Vec<Spanned<String>>>,
-    /// What it can be depended on as.
-    #[schemars(with = "Option<Vec<String>>")]
-    provides: Option<Vec<Spanned<String>>>,
-    /// Packages that are needed to build it.
-    #[schemars(with = "Option<Vec<String>>")]
-    build_depends: Option<Vec<Spanned<String>>>,
-    /// Shell scripts that run when it is installed or removed.
-    scripts: Option<RawScripts>,
+table_with_parts! {
+    /// What is packaged. With its name alone the packaging is in the repository; with more, debian/ and the spec file
+    /// are made of it.
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+    pub(in super::super) struct RawPackage {
+        /// The package's name.
+        #[schemars(with = "String", regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9+._-]+$"))]
+        pub name: Spanned<String>,
+        /// What it is, in at most 79 characters without a full stop.
+        #[schemars(with = "Option<String>")]
+        summary: Option<Spanned<String>>,
+        /// What it does, in paragraphs; indented lines stay as they are.
+        #[schemars(with = "Option<String>")]
+        description: Option<Spanned<String>>,
+        /// The licence, an SPDX expression: `MIT OR Apache-2.0`.
+        #[schemars(with = "Option<String>")]
+        license: Option<Spanned<String>>,
+        /// The files with the licence's text; LICENSE, COPYING and the like, where they are in the commit, unless given.
+        #[schemars(with = "Option<Vec<String>>")]
+        license_files: Option<Vec<Spanned<String>>>,
+        /// Who holds the copyright, a line each: `2025 The authors`. Found in the licence's text unless given.
+        #[serde(default)]
+        #[schemars(with = "Vec<String>")]
+        copyright: Vec<Spanned<String>>,
+        /// Who answers for the package: `NAME <ADDRESS>`.
+        #[schemars(with = "Option<String>")]
+        maintainer: Option<Spanned<String>>,
+        /// The address of a page for people.
+        #[schemars(with = "Option<String>")]
+        homepage: Option<Spanned<String>>,
+        /// The section of Debian's archive (Policy 2.4); `misc` unless given.
+        #[schemars(with = "Option<String>")]
+        section: Option<Spanned<String>>,
+        /// `any`: it is compiled; `all`: it is the same for every architecture. `any` unless given.
+        architecture: Option<RawArchitecture>,
+        /// Commands that build in the unpacked source, with no network: a shell script, or a list of lines and of lists of words. $VERSION is
+        /// the version, CFLAGS and the like are the distro's.
+        #[schemars(with = "Option<RawCommands>")]
+        build: Option<Spanned<RawCommands>>,
+        /// Commands that test what was built.
+        #[schemars(with = "Option<RawCommands>")]
+        check: Option<Spanned<RawCommands>>,
+        /// Files of the source tree for users to read, below /usr/share/doc.
+        #[serde(default)]
+        #[schemars(with = "Vec<String>")]
+        docs: Vec<Spanned<String>>,
+        /// Files of the package.
+        #[serde(default)]
+        files: Vec<RawFile>,
+        /// Folders of the package.
+        #[serde(default)]
+        directories: Vec<RawDirectory>,
+        /// Symbolic links of the package.
+        #[serde(default)]
+        symlinks: Vec<RawSymlink>,
+        /// Files that the program makes itself.
+        #[serde(default)]
+        ghosts: Vec<RawGhost>,
+        /// Units of systemd.
+        #[serde(default)]
+        units: Vec<RawUnit>,
+        /// Users of the system.
+        #[serde(default)]
+        users: Vec<RawUser>,
+        /// What debs have in the place of the above.
+        deb: Option<RawParts>,
+        /// What rpms have in the place of the above.
+        rpm: Option<RawParts>,
+        /// What packages of one builder have in the place of all that.
+        #[serde(default)]
+        #[schemars(with = "BTreeMap<String, RawParts>")]
+        builder: BTreeMap<Spanned<String>, RawParts>,
+    }
+}
+
+table_with_parts! {
+    /// A `[package.deb]`, `[package.rpm]` or `[package.builder.NAME]` table. A list stands in the place of the package's, also an empty one.
+    #[derive(Debug, Default, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+    struct RawParts {}
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -148,18 +153,6 @@ enum RawArchitecture {
 type List = Option<Vec<Spanned<String>>>;
 
 impl RawParts {
-    fn list(&self, kind: RelationKind) -> &List {
-        match kind {
-            RelationKind::Depends => &self.depends,
-            RelationKind::Recommends => &self.recommends,
-            RelationKind::Suggests => &self.suggests,
-            RelationKind::Conflicts => &self.conflicts,
-            RelationKind::Replaces => &self.replaces,
-            RelationKind::Provides => &self.provides,
-            RelationKind::BuildDepends => &self.build_depends,
-        }
-    }
-
     fn check(&self, checker: &Checker<'_>, format: Format) -> Result<Parts, ConfigError> {
         let mut parts = Parts { scripts: scripts(self.scripts.as_ref(), checker)?, ..Parts::default() };
         for kind in RelationKind::ALL {
@@ -176,18 +169,6 @@ fn scripts(raw: Option<&RawScripts>, checker: &Checker<'_>) -> Result<Option<sup
 }
 
 impl RawPackage {
-    fn list(&self, kind: RelationKind) -> &List {
-        match kind {
-            RelationKind::Depends => &self.depends,
-            RelationKind::Recommends => &self.recommends,
-            RelationKind::Suggests => &self.suggests,
-            RelationKind::Conflicts => &self.conflicts,
-            RelationKind::Replaces => &self.replaces,
-            RelationKind::Provides => &self.provides,
-            RelationKind::BuildDepends => &self.build_depends,
-        }
-    }
-
     /// Whether it says what packaging can be made of: how it is built, or what is in it.
     pub fn is_described(&self) -> bool {
         let texts = [
