@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::checker::Checker;
 use super::{ConfigError, VersionSection};
-use crate::model::{Change, Person};
+use crate::model::{Change, Person, short_commit};
 use crate::support::terminal_text::one_line;
 
 /// Which entries of changelogs are made of commits.
@@ -188,7 +188,7 @@ impl Template {
                 Piece::Subject => line.push_str(&change.subject),
                 Piece::Author => line.push_str(&change.author.name),
                 Piece::Email => line.push_str(&change.author.email),
-                Piece::Commit => line.push_str(change.commit.get(..12).unwrap_or(&change.commit)),
+                Piece::Commit => line.push_str(short_commit(&change.commit)),
                 Piece::Date => {
                     let time = Timestamp::from_second(change.time).unwrap_or(Timestamp::UNIX_EPOCH);
                     line.push_str(&time.strftime("%Y-%m-%d").to_string());

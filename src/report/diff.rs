@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::changes::{FieldChange, FileChange, ImagePackages, NameChanges, TargetChanges};
-use super::text::{bytes, duration};
+use super::text::{bytes, counted, duration};
 use crate::compare::Comparison;
 use crate::config::PackageChange;
-use crate::model::{RunId, RunRecord, Stage};
+use crate::model::{RunId, RunRecord, Stage, short_commit};
 use crate::support::terminal_text::{clip, neutralise};
 
 /// So many names, packages or members of one list are shown; the data have all.
@@ -109,7 +109,7 @@ pub fn diff(diff: &Diff) -> String {
     let _ = writeln!(out, "run {} → run {}", old.run, new.run);
     for (what, old, new) in [
         ("version", old.version.clone(), new.version.clone()),
-        ("commit", old.commit.chars().take(12).collect(), new.commit.chars().take(12).collect()),
+        ("commit", short_commit(&old.commit).to_owned(), short_commit(&new.commit).to_owned()),
         ("outcome", old.outcome.clone(), new.outcome.clone()),
         ("duration", duration(old.duration_ms), duration(new.duration_ms)),
     ] {
@@ -239,12 +239,6 @@ fn and_more(out: &mut String, indent: &str, more: usize) {
     if more > 0 {
         let _ = writeln!(out, "{indent}and {more} more (all of them with --format json)");
     }
-}
-
-/// `1 file`, `2 files`.
-pub(super) fn counted(count: usize, what: &str) -> String {
-    let more = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{more}")
 }
 
 /// A value of strangers on one line of a screen.

@@ -12,6 +12,12 @@ const EVIDENCE_LINES: usize = 8;
 /// The last lines of logs by the log's name, made safe to show.
 pub type Tails = BTreeMap<String, Vec<String>>;
 
+/// `1 file`, `2 files`.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    let more = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{more}")
+}
+
 /// A size for people.
 pub fn bytes(size: u64) -> String {
     bytesize::ByteSize::b(size).display().iec().to_string()

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::changes::{FieldChange, ImagePackages, NameChanges};
-use super::diff::{Side, counted, fields, image_packages, names_changed, safe};
-use super::text::duration;
+use super::diff::{Side, fields, image_packages, names_changed, safe};
+use super::text::{counted, duration};
 use crate::model::{RunId, Stage, TargetName};
 use crate::support::terminal_text::one_line;
 

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::inputs::Inputs;
-use crate::model::{Digest, Hasher, TargetName, TargetRecord};
+use crate::model::{Digest, Hasher, TargetName, TargetRecord, short_commit};
 use crate::plan::{BuildInputs, KeyField, PrepareInputs, build_fields, prepare_key};
 use crate::report::changes::{FieldChange, NameChanges};
 use crate::support::fs::{FsError, PathContext};
@@ -71,7 +71,7 @@ fn shown(value: &str) -> String {
     let is_commit = value.len() >= 40 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
     match value.parse::<Digest>() {
         Ok(digest) => digest.short(),
-        Err(_) if is_commit => value[..12].to_owned(),
+        Err(_) if is_commit => short_commit(value).to_owned(),
         Err(_) => value.to_owned(),
     }
 }

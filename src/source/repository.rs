@@ -5,6 +5,7 @@ use git2::ErrorCode;
 use super::fetch;
 use super::location::Location;
 use super::{Result, SourceError, UnknownRevision};
+use crate::model::short_commit;
 
 /// A git repository, to read commits from.
 ///
@@ -27,9 +28,9 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// The first 12 digits of the id. Always 12: git's own abbreviation grows with what else a clone holds.
+    /// The beginning of the id ([`short_commit`]).
     pub fn short(&self) -> &str {
-        self.id.get(..12).unwrap_or(&self.id)
+        short_commit(&self.id)
     }
 }
 

@@ -2,6 +2,7 @@ use maud::{Markup, html};
 
 use super::{badge_of, digest, safe, scrolled, time};
 use crate::compare::Comparison;
+use crate::model::short_commit;
 use crate::report::changes::{Changes, FileChange, ImagePackages};
 use crate::report::text::bytes;
 
@@ -11,7 +12,7 @@ pub(super) fn changes(changes: Option<&Changes>) -> Markup {
     };
     html! {
         p {
-            "Since " (safe(&changes.version)) " (commit " code { (safe(&changes.commit.chars().take(12).collect::<String>())) } "), run "
+            "Since " (safe(&changes.version)) " (commit " code { (safe(short_commit(&changes.commit))) } "), run "
             @match &changes.page { Some(page) => { a href=(page) { (changes.run) } } None => { code { (changes.run) } } }
             " of " (time(changes.started)) " " (badge_of(&changes.outcome))
         }

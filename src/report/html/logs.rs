@@ -3,7 +3,7 @@ use maud::{Markup, html};
 use super::{Page, badge, safe};
 use crate::model::{Outcome, StageRecord, StepRecord};
 use crate::report::log::{Excerpt, Part, Section};
-use crate::report::text::{bytes, duration};
+use crate::report::text::{bytes, counted, duration};
 use crate::support::terminal_text::{Style, Styled};
 
 /// The anchor of a log.
@@ -42,7 +42,7 @@ fn of_stage(page: &Page<'_>, owner: &str, stage: &StageRecord) -> Markup {
         details.stage id=(id(&log.name)) open[failed] {
             summary {
                 (safe(owner)) " " (stage.stage) " " (badge(&stage.outcome)) " "
-                span.aside { (stage.steps.len()) @if stage.steps.len() == 1 { " step, " } @else { " steps, " } (duration(stage.duration_ms)) ", " (bytes(log.size)) }
+                span.aside { (counted(stage.steps.len(), "step")) ", " (duration(stage.duration_ms)) ", " (bytes(log.size)) }
             }
             @match excerpt {
                 None => { p { "The log is not there any more." } }

@@ -2,7 +2,8 @@ use maud::{Markup, html};
 
 use super::page::Receipt;
 use super::{Page, command, digest, safe, scrolled, time};
-use crate::model::{Changes, ImageRecord, Origin, RunRecord};
+use crate::model::{Changes, ImageRecord, Origin, RunRecord, short_commit};
+use crate::report::text::counted;
 
 /// The images that a run used, with their packages.
 pub(super) fn images(record: &RunRecord) -> Markup {
@@ -89,14 +90,14 @@ fn commits(changes: &Changes) -> Markup {
     html! {
         details {
             summary {
-                (told) @if told == 1 { " commit" } @else { " commits" }
+                (counted(told, "commit"))
                 @match &changes.since { Some(tag) => { " since " (safe(tag)) } None => { ", the first release" } }
             }
             ol.commits {
                 @for change in &changes.changes {
                     li {
                         (safe(&change.subject)) " "
-                        span.aside { code { (safe(change.commit.get(..12).unwrap_or(&change.commit))) } " by " (safe(&change.author.name)) }
+                        span.aside { code { (safe(short_commit(&change.commit))) } " by " (safe(&change.author.name)) }
                     }
                 }
             }

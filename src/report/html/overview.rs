@@ -4,7 +4,7 @@ use super::{badge, logs, safe, scrolled};
 use crate::model::{Outcome, RunRecord, Stage, StageRecord};
 use crate::report::finding::{Finding, Severity, findings};
 use crate::report::markdown::stages_of;
-use crate::report::text::duration;
+use crate::report::text::{counted, duration};
 
 /// What was found, and target × stage.
 pub(super) fn overview(record: &RunRecord) -> Markup {
@@ -27,14 +27,10 @@ fn found(record: &RunRecord) -> Markup {
         @if told.is_empty() {
             p.good { "Nothing was found against these packages." }
         } @else {
-            h3 { (count(errors, "error")) ", " (count(told.len() - errors, "warning")) }
+            h3 { (counted(errors, "error")) ", " (counted(told.len() - errors, "warning")) }
             @for finding in told { (article(finding)) }
         }
     }
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A finding with what shows it.

@@ -5,7 +5,7 @@ use maud::html;
 use super::changes::changes;
 use super::{badge, checks, document, logs, origin, overview, packages, safe, time};
 use crate::compare::Contents;
-use crate::model::{Digest, RunRecord};
+use crate::model::{Digest, RunRecord, short_commit};
 use crate::report::changes::Changes;
 use crate::report::log::Excerpt;
 use crate::report::text::duration;
@@ -51,7 +51,7 @@ pub fn page(page: &Page<'_>) -> String {
         @if let Some(index) = page.index { p.up { a href=(index) { "All runs" } } }
         h1 { (safe(&record.package)) " " span.version { (version) } " " (badge(&record.outcome)) }
         dl.facts {
-            div { dt { "Commit" } dd { code title=(safe(&record.source.commit)) { (safe(&record.source.commit.chars().take(12).collect::<String>())) } } }
+            div { dt { "Commit" } dd { code title=(safe(&record.source.commit)) { (safe(short_commit(&record.source.commit))) } } }
             div { dt { "Run" } dd { code { (record.id) } } }
             div { dt { "Started" } dd { (time(record.started)) } }
             div { dt { "Took" } dd { (duration(record.duration_ms)) } }

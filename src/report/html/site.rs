@@ -3,7 +3,7 @@ use maud::{Markup, html};
 
 use super::trend::{Point, plot};
 use super::{badge_of, document, safe, scrolled, time};
-use crate::model::RunId;
+use crate::model::{RunId, short_commit};
 use crate::report::text::{bytes, duration};
 
 /// What the list of an archive's runs is drawn from.
@@ -117,7 +117,7 @@ fn row(run: &Listed) -> Markup {
                 }
             }
             td.number { (duration(run.duration_ms)) }
-            td { code title=(safe(&run.commit)) { (safe(&run.commit.chars().take(12).collect::<String>())) } }
+            td { code title=(safe(&run.commit)) { (safe(short_commit(&run.commit))) } }
             th.name scope="row" { @match &run.page { Some(page) => { a href=(page) { (run.id) } } None => { (run.id) } } }
         }
     }
