@@ -137,14 +137,10 @@ say "$row containers in a row"
 
 # table FILE: medians with the middle half, and how many times that of the first engine it is.
 table() {
-    awk -F '\t' '
+    awk -F '\t' "$(cat "$top/.ci/sorted.awk")"'
         { if (!($1 in engine)) { engine[$1]; engines[++e] = $1 }
           if (!($2 in what)) { what[$2]; whats[++w] = $2 }
           values[$1, $2, ++count[$1, $2]] = $3 }
-        function sorted(key, n, i, j, swap) {
-            for (i = 1; i <= n; i++) list[i] = values[key, i]
-            for (i = 2; i <= n; i++) for (j = i; j > 1 && list[j - 1] > list[j]; j--) { swap = list[j]; list[j] = list[j - 1]; list[j - 1] = swap }
-        }
         function place(n, part, at) { at = int((n - 1) * part + 0.5) + 1; return list[at] }
         function round(x) { return x < 100 ? sprintf("%.1f", x) : sprintf("%.0f", x) }
         END {

@@ -131,15 +131,11 @@ count_createrepo() { count_rpms createrepo_c "$2" "createrepo-$1"; }
 table() {
     local file=$1
     shift
-    awk -F '\t' -v names="$(printf '%s\t' "$@")" '
+    awk -F '\t' -v names="$(printf '%s\t' "$@")" "$(cat "$top/.ci/sorted.awk")"'
         BEGIN { split(names, title, "\t") }
         { if (!($2 in tool)) { tool[$2]; tools[++t] = $2 }
           if (!($1 in size)) { size[$1]; sizes[++s] = $1 }
           values[$1, $2, ++count[$1, $2]] = $3 / 10 }
-        function sorted(key, n, i, j, swap) {
-            for (i = 1; i <= n; i++) list[i] = values[key, i]
-            for (i = 2; i <= n; i++) for (j = i; j > 1 && list[j - 1] > list[j]; j--) { swap = list[j]; list[j] = list[j - 1]; list[j - 1] = swap }
-        }
         END {
             printf "| packages |"; for (i = 1; i <= t; i++) printf " %s |", title[i]; print ""
             printf "|---|"; for (i = 1; i <= t; i++) printf "---|"; print ""
