@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr;
 
 use super::output::{STOPPING, View, ending, subject};
-use super::painter::Painter;
+use super::painter::{Painter, room};
 use super::terminal;
 use crate::archive::Archive;
 use crate::model::{Event, Stage, TargetName};
@@ -79,10 +79,7 @@ impl Board {
     /// Draws the board anew, and a line above it that stays.
     fn draw(&mut self, above: Option<String>) {
         let size = terminal::size();
-        let columns = match usize::from(size.columns) {
-            0 => 80,
-            columns => columns,
-        };
+        let (columns, _) = room(size);
         let spinner = SPINNER[self.ticks % SPINNER.len()];
         let mut lines = lines(&self.running, &self.usual, Instant::now(), spinner, columns);
         if self.stopping {

@@ -26,9 +26,7 @@ impl<W: Write> Painter<W> {
     /// has wrapped since, because it became narrower, is found by its width. A terminal may be narrower before it says so: then what is
     /// drawn is cut, and takes as many rows as is thought.
     pub fn paint(&mut self, above: &[String], lines: &[String], size: WindowSize) -> io::Result<()> {
-        // Some have no size (rows and columns 0): those are as terminals were.
-        let columns = if size.columns == 0 { 80 } else { usize::from(size.columns) };
-        let rows = if size.rows == 0 { 24 } else { usize::from(size.rows) };
+        let (columns, rows) = room(size);
         let mut text = String::new();
         let taken: usize = self.drawn.iter().map(|width| width.div_ceil(columns).max(1)).sum();
         if taken > 0 {
@@ -57,6 +55,12 @@ impl<W: Write> Painter<W> {
         self.out.write_all(text.as_bytes())?;
         self.out.flush()
     }
+}
+
+/// Columns and rows. Some terminals have no size (rows and columns 0): those are as terminals were.
+pub(super) fn room(size: WindowSize) -> (usize, usize) {
+    let or = |known: u16, usual: usize| if known == 0 { usual } else { usize::from(known) };
+    (or(size.columns, 80), or(size.rows, 24))
 }
 
 /// The beginning of a line that takes at most so many columns.
