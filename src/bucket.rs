@@ -42,6 +42,19 @@ impl std::fmt::Debug for BucketSettings {
     }
 }
 
+/// The bucket, and what all names in it begin with, of an address: what follows `s3://`. An error says what is wrong with it.
+pub(crate) fn address(text: &str) -> Result<(String, String), &'static str> {
+    let (bucket, prefix) = text.split_once('/').unwrap_or((text, ""));
+    let prefix = prefix.trim_matches('/');
+    if bucket.is_empty() {
+        return Err("it names no bucket");
+    }
+    if !prefix.is_empty() && prefix.split('/').any(|part| ["", ".", ".."].contains(&part)) {
+        return Err("its prefix has an empty part, or a dot for one");
+    }
+    Ok((bucket.to_owned(), prefix.to_owned()))
+}
+
 /// A bucket, and what all names in it begin with.
 pub(crate) struct Prefixed {
     pub(crate) store: AmazonS3,

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::error::RemoteError;
+use crate::bucket;
 
 /// Where runs are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +39,14 @@ impl FromStr for Location {
                 false => Ok(Self::Directory(PathBuf::from(text))),
             };
         };
+        if scheme == "s3" {
+            let (bucket, prefix) = bucket::address(rest).map_err(bad)?;
+            return Ok(Self::Bucket { bucket, prefix });
+        }
         let (first, rest) = rest.split_once('/').unwrap_or((rest, ""));
         let rest = rest.trim_matches('/').to_owned();
         if first.is_empty() {
-            return Err(bad("it names no host or bucket"));
+            return Err(bad("it names no host"));
         }
         match scheme {
             "oci" | "oci+http" if rest.is_empty() => Err(bad("it names no repository")),
@@ -51,7 +56,6 @@ impl FromStr for Location {
             "oci" | "oci+http" => {
                 Ok(Self::Registry { host: first.to_owned(), repository: rest, plain: scheme == "oci+http" })
             }
-            "s3" => Ok(Self::Bucket { bucket: first.to_owned(), prefix: rest }),
             _ => Err(bad("its scheme is unknown")),
         }
     }
@@ -74,8 +78,15 @@ mod tests {
         let bucket = |prefix: &str| Location::Bucket { bucket: "b".to_owned(), prefix: prefix.to_owned() };
         assert_eq!((of("s3://b"), of("s3://b/a/c/")), (bucket(""), bucket("a/c")));
         assert_eq!(of("../copy"), Location::Directory("../copy".into()));
-        for bad in ["", "oci://host", "oci:///repository", "oci://user:word@host/x", "ftp://host/x", "s3://"]
-        {
+        for bad in [
+            "",
+            "oci://host",
+            "oci:///repository",
+            "oci://user:word@host/x",
+            "ftp://host/x",
+            "s3://",
+            "s3://b/../c",
+        ] {
             assert!(bad.parse::<Location>().is_err(), "{bad}");
         }
     }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Bucket, Folder, Place, Rsync};
-use crate::bucket::BucketSettings;
+use crate::bucket::{self, BucketSettings};
 use crate::publish::{PublishError, Result};
 
 /// Where a repository is.
@@ -43,15 +43,8 @@ impl Location {
             return Err(bad("it is empty"));
         }
         if let Some(rest) = words.strip_prefix("s3://") {
-            let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            let prefix = prefix.trim_matches('/');
-            return match (bucket.is_empty(), prefix.split('/').any(|part| ["", ".", ".."].contains(&part))) {
-                (true, _) => Err(bad("it names no bucket")),
-                (false, true) if !prefix.is_empty() => {
-                    Err(bad("its prefix has an empty part, or a dot for one"))
-                }
-                _ => Ok(Self::Bucket { bucket: bucket.to_owned(), prefix: prefix.to_owned() }),
-            };
+            let (bucket, prefix) = bucket::address(rest).map_err(bad)?;
+            return Ok(Self::Bucket { bucket, prefix });
         }
         if let Some(rest) = words.strip_prefix("rsync:") {
             let remote = if rest.starts_with("//") { words } else { rest };
