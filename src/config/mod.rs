@@ -30,7 +30,7 @@ pub use notify_file::{CommitStatus, Forge, NotifyCommand, NotifyFile, Webhook};
 pub(crate) use package::is_for;
 pub use package::{
     Dependency, FileSource, Owner, PackageDirectory, PackageFile, PackageGhost, PackageSection,
-    PackageSymlink, PackageUnit, PackageUser, Relation, RelationKind, Scripts, Version,
+    PackageSymlink, PackageUnit, PackageUser, Relation, RelationKind, Scripts, Version, maintainer,
 };
 pub use package_lines::package_lines;
 pub use pipeline::{

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::config::maintainer;
 use crate::model::Person;
 use crate::source::{Repository, Result};
 use crate::support::fs::read_up_to;
@@ -130,12 +131,10 @@ pub(super) fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// `NAME <ADDRESS>`, where both are plain (Debian Policy 5.6.2).
+/// `NAME <ADDRESS>`, if the description of a package takes it for a maintainer.
 fn person_line(person: &Person) -> Option<String> {
-    let odd = |c: char| c.is_control() || "\",\\()<>".contains(c);
-    let address = person.email.contains('@') && person.email.chars().all(|c| c.is_ascii_graphic() && !odd(c));
-    let name = person.name.trim();
-    (address && !name.is_empty() && !name.contains(odd)).then(|| format!("{name} <{}>", person.email))
+    let line = format!("{} <{}>", person.name.trim(), person.email);
+    maintainer(&line).map(|_| line)
 }
 
 /// Whether a file of this name has the text of a licence.
@@ -183,5 +182,21 @@ impl Tree {
         let texts = files.iter().filter(|(path, _)| says_something(path));
         let texts = texts.map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
         Self { name: "folder".to_owned(), paths, texts, ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_maintainer_is_proposed_only_if_a_pipeline_may_name_him() {
+        let line =
+            |name: &str, email: &str| person_line(&Person { name: name.to_owned(), email: email.to_owned() });
+        assert_eq!(line("A. Uthor ", "a@b.example").as_deref(), Some("A. Uthor <a@b.example>"));
+        let wrong = [("", "a@b.example"), ("A", "nowhere"), ("A, B", "a@b.example"), ("A", "a$b@c.example")];
+        for (name, email) in wrong {
+            assert_eq!(line(name, email), None, "{name} {email}");
+        }
     }
 }

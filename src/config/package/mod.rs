@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 pub use contents::{FileSource, Owner, PackageDirectory, PackageFile, PackageGhost, PackageSymlink};
 pub use relation::{Dependency, Relation, Version};
 pub use service::{PackageUnit, PackageUser, Scripts};
+pub use texts::maintainer;
 
 pub(super) use paths::generated_path;
 pub(super) use raw::RawPackage;

@@ -72,6 +72,15 @@ const SECTIONS: [&str; 58] = [
     "xfce",
 ];
 
+/// Who answers for a package, written as `NAME <ADDRESS>`, if both are plain (Debian Policy 5.6.2).
+pub fn maintainer(text: &str) -> Option<Person> {
+    person(text).filter(|person| {
+        let ascii = |c: char| c.is_ascii_graphic() && !"(),;:\"\\$".contains(c);
+        let odd = |c: char| is_strange(c) || "\",\\()$".contains(c);
+        !person.name.contains(odd) && person.email.contains('@') && person.email.chars().all(ascii)
+    })
+}
+
 impl Checker<'_> {
     /// A name that is one for Debian and for rpm.
     pub(super) fn described_name(&self, name: &Spanned<String>) -> Result<String, ConfigError> {
@@ -157,12 +166,7 @@ impl Checker<'_> {
     }
 
     pub(super) fn maintainer(&self, text: &Spanned<String>) -> Result<Person, ConfigError> {
-        let plain = |person: &Person| {
-            let ascii = |c: char| c.is_ascii_graphic() && !"(),;:\"\\$".contains(c);
-            let odd = |c: char| is_strange(c) || "\",\\()$".contains(c);
-            !person.name.contains(odd) && person.email.contains('@') && person.email.chars().all(ascii)
-        };
-        person(text.get_ref()).filter(plain).ok_or_else(|| {
+        maintainer(text.get_ref()).ok_or_else(|| {
             let message = format!("`{}` is no name with an address", one_line(text.get_ref().as_bytes()));
             let hint = "write it as `NAME <ADDRESS>`, without commas and parentheses (Debian Policy 5.6.2)";
             self.document.error(text.span(), message, hint)
