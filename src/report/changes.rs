@@ -6,21 +6,44 @@ use serde::Serialize;
 use super::text::bytes;
 use crate::compare::Comparison;
 use crate::config::PackageChange;
-use crate::model::{ImageRole, RunId, TargetName};
+use crate::model::{ImageRole, RunId, RunRecord, TargetName};
+
+/// A run that another is compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Side {
+    /// The run.
+    pub run: RunId,
+    /// The version, as `git describe` says it.
+    pub version: String,
+    /// The full commit id.
+    pub commit: String,
+    /// UTC.
+    pub started: Timestamp,
+    /// The outcome in a word or two.
+    pub outcome: String,
+    /// Milliseconds.
+    pub duration_ms: u64,
+}
+
+impl Side {
+    /// What is told of a run.
+    pub fn of(record: &RunRecord) -> Self {
+        Self {
+            run: record.id.clone(),
+            version: record.source.version.describe.clone(),
+            commit: record.source.commit.clone(),
+            started: record.started,
+            outcome: record.outcome.summary(),
+            duration_ms: record.duration_ms,
+        }
+    }
+}
 
 /// What is different from an earlier run of the same package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Changes {
     /// The earlier run.
-    pub run: RunId,
-    /// Its version.
-    pub version: String,
-    /// Its commit.
-    pub commit: String,
-    /// When it was.
-    pub started: Timestamp,
-    /// Its outcome in a word.
-    pub outcome: String,
+    pub before: Side,
     /// The address of its page, if there is one.
     pub page: Option<String>,
     /// What is different, by target.

@@ -2,14 +2,13 @@
 
 use std::fmt::Write;
 
-use jiff::Timestamp;
 use serde::Serialize;
 
-use super::changes::{FieldChange, FileChange, ImagePackages, NameChanges, TargetChanges};
+use super::changes::{FieldChange, FileChange, ImagePackages, NameChanges, Side, TargetChanges};
 use super::text::{bytes, counted, duration};
 use crate::compare::Comparison;
 use crate::config::PackageChange;
-use crate::model::{RunId, RunRecord, Stage, short_commit};
+use crate::model::{Stage, short_commit};
 use crate::support::terminal_text::{clip, neutralise};
 
 /// So many names, packages or members of one list are shown; the data have all.
@@ -17,37 +16,6 @@ const SHOWN: usize = 12;
 
 /// So many characters of a value are shown.
 const LONGEST: usize = 160;
-
-/// One of the runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Side {
-    /// The run.
-    pub run: RunId,
-    /// The version, as `git describe` says it.
-    pub version: String,
-    /// The full commit id.
-    pub commit: String,
-    /// UTC.
-    pub started: Timestamp,
-    /// The outcome in a word or two.
-    pub outcome: String,
-    /// Milliseconds.
-    pub duration_ms: u64,
-}
-
-impl Side {
-    /// What is told of a run.
-    pub fn of(record: &RunRecord) -> Self {
-        Self {
-            run: record.id.clone(),
-            version: record.source.version.describe.clone(),
-            commit: record.source.commit.clone(),
-            started: record.started,
-            outcome: record.outcome.summary(),
-            duration_ms: record.duration_ms,
-        }
-    }
-}
 
 /// What differs between two runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -26,7 +26,8 @@ mod sarif;
 mod text;
 mod why;
 
-pub use diff::{Diff, Side, StageTime, StageTimes, TargetDiff, diff};
+pub use changes::Side;
+pub use diff::{Diff, StageTime, StageTimes, TargetDiff, diff};
 pub use finding::{Finding, Severity, findings};
 pub use github::github_commands;
 pub use gitlab::code_quality;

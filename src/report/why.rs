@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::changes::Side;
 use super::changes::{FieldChange, ImagePackages, NameChanges};
-use super::diff::{Side, fields, image_packages, names_changed, safe};
+use super::diff::{fields, image_packages, names_changed, safe};
 use super::text::{counted, duration};
 use crate::model::{RunId, Stage, TargetName};
 use crate::support::terminal_text::one_line;

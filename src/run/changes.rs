@@ -9,6 +9,7 @@ use crate::archive::{Archive, Run, RunFilter};
 use crate::compare::{Comparison, Contents, compare, contents};
 use crate::config::package_changes;
 use crate::model::{Artifact, ArtifactKind, Digest, ImageRecord, RunRecord, TargetRecord};
+use crate::report::Side;
 use crate::report::changes::{Changes, FileChange, ImagePackages, RelationChange, TargetChanges};
 
 /// How many earlier runs are looked at to find one that made something.
@@ -54,11 +55,7 @@ pub(super) fn since(
         return Ok(Some(Changes {
             targets: targets.collect(),
             page: beside.filter(|folder| folder.join(&page).exists()).map(|_| page),
-            run: before.record.id.clone(),
-            version: before.record.source.version.describe.clone(),
-            commit: before.record.source.commit.clone(),
-            started: before.record.started,
-            outcome: before.record.outcome.summary(),
+            before: Side::of(&before.record),
         }));
     }
     Ok(None)

@@ -1,12 +1,10 @@
 //! What differs between two archived runs.
 
-use std::path::Path;
-
 use super::changes::{Inside, of_target};
 use super::input_changes::{changed_fields, changed_sources, fields_of};
 use super::inputs::Inputs;
 use super::{Folders, RunError};
-use crate::archive::{Archive, Run};
+use crate::archive::Archive;
 use crate::model::{RunRecord, Stage, TargetName, TargetRecord};
 use crate::report::changes::{FieldChange, TargetChanges};
 use crate::report::{Diff, Side, StageTime, StageTimes, TargetDiff};
@@ -16,7 +14,8 @@ use crate::report::{Diff, Side, StageTime, StageTimes, TargetDiff};
 pub fn diff(archive: &Archive, folders: &Folders, old: &str, new: &str) -> Result<Diff, RunError> {
     let scratch = folders.scratch()?;
     let (old, new) = (archive.run(old)?, archive.run(new)?);
-    let (then, now) = (opened(archive, &old, scratch.path()), opened(archive, &new, scratch.path()));
+    let open = |run| Inputs::open_or_why(archive, run, scratch.path());
+    let (then, now) = (open(&old), open(&new));
     let source = match (&then, &now) {
         (Ok(then), Ok(now)) => Some(changed_sources(then, now)?),
         _ => None,
@@ -32,11 +31,6 @@ pub fn diff(archive: &Archive, folders: &Folders, old: &str, new: &str) -> Resul
         targets.push(both(archive, &target.target, (old, Some(target), &then), (new, None, &now)));
     }
     Ok(Diff { old: Side::of(old), new: Side::of(new), fields: of_runs(old, new), source, targets })
-}
-
-/// The inputs of a run, or why the archive does not have them.
-fn opened(archive: &Archive, run: &Run, scratch: &Path) -> Result<Inputs, String> {
-    Inputs::open(archive, run.clone(), scratch).map_err(|error| error.to_string())
 }
 
 type End<'a> = (&'a RunRecord, Option<&'a TargetRecord>, &'a Result<Inputs, String>);

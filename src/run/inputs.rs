@@ -71,6 +71,11 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
+    /// As [`Inputs::open`]; where the archive does not have them, why.
+    pub fn open_or_why(archive: &Archive, run: &Run, scratch: &Path) -> Result<Self, String> {
+        Self::open(archive, run.clone(), scratch).map_err(|error| error.to_string())
+    }
+
     /// The inputs of a run. Its source tree is written into `scratch`.
     pub fn open(archive: &Archive, run: Run, scratch: &Path) -> Result<Self, RunError> {
         let bytes = |digest: &Digest| bytes(archive, digest);

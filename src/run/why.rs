@@ -1,6 +1,6 @@
 //! Why an archived run did what it did: gathered from its record, those of the runs before, and what they were built from.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 
 use super::changes::images;
 use super::input_changes::{changed_fields, changed_scripts, changed_sources, fields_of};
@@ -36,14 +36,20 @@ pub fn why(archive: &Archive, folders: &Folders, asked: &Asked) -> Result<Why, R
         Asked::Target(target) => (last_run_of(archive, target)?, Some(target)),
     };
     let record = &run.record;
-    let now = Inputs::open(archive, run.clone(), scratch.path()).map_err(|error| error.to_string());
+    let open = |run: &Run| Inputs::open_or_why(archive, run, scratch.path());
+    let now = open(&run);
+    // Most targets were built in the same run before.
+    let mut opened = BTreeMap::new();
     let wanted = record.targets.iter().filter(|target| only.is_none_or(|only| target.target == *only));
     let mut targets = Vec::new();
     for target in wanted {
         let earlier = earlier(archive, record, &target.target)?;
         let before = earlier.first();
         let changes = match before {
-            Some(before) => changes(archive, scratch.path(), before, (record, target, &now)),
+            Some(before) => {
+                let then = opened.entry(before.record.id.clone()).or_insert_with(|| open(before));
+                changes((&before.record, then), (record, target, &now))
+            }
             None => InputChanges::default(),
         };
         let before = earlier.iter().filter_map(|run| {
@@ -90,14 +96,11 @@ fn earlier(archive: &Archive, record: &RunRecord, target: &TargetName) -> Result
 
 /// What the target is built from that is another than in the run before.
 fn changes(
-    archive: &Archive,
-    scratch: &Path,
-    before: &Run,
+    (before, then): (&RunRecord, &Result<Inputs, String>),
     (record, target, now): (&RunRecord, &TargetRecord, &Result<Inputs, String>),
 ) -> InputChanges {
-    let then = Inputs::open(archive, before.clone(), scratch).map_err(|error| error.to_string());
-    let old = before.record.targets.iter().find(|then| then.target == target.target);
-    let (then, now, old) = match (&then, now, old) {
+    let old = before.targets.iter().find(|then| then.target == target.target);
+    let (then, now, old) = match (then, now, old) {
         (Ok(then), Ok(now), Some(old)) => (then, now, old),
         (Err(why), ..) | (_, Err(why), _) => {
             return InputChanges { unknown: Some(why.clone()), ..InputChanges::default() };
@@ -105,7 +108,7 @@ fn changes(
         (_, _, None) => return InputChanges::default(),
     };
     let mut changes = InputChanges {
-        images: images((&before.record, old), (record, target)),
+        images: images((before, old), (record, target)),
         builder: changed_scripts(then, now, &target.target),
         ..InputChanges::default()
     };

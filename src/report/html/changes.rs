@@ -3,6 +3,7 @@ use maud::{Markup, html};
 use super::{badge_of, digest, safe, scrolled, time};
 use crate::compare::Comparison;
 use crate::model::short_commit;
+use crate::report::Side;
 use crate::report::changes::{Changes, FileChange, ImagePackages};
 use crate::report::text::bytes;
 
@@ -10,11 +11,12 @@ pub(super) fn changes(changes: Option<&Changes>) -> Markup {
     let Some(changes) = changes else {
         return html! { p { "The archive has no earlier run of this package to compare with." } };
     };
+    let Side { run, version, commit, started, outcome, .. } = &changes.before;
     html! {
         p {
-            "Since " (safe(&changes.version)) " (commit " code { (safe(short_commit(&changes.commit))) } "), run "
-            @match &changes.page { Some(page) => { a href=(page) { (changes.run) } } None => { code { (changes.run) } } }
-            " of " (time(changes.started)) " " (badge_of(&changes.outcome))
+            "Since " (safe(version)) " (commit " code { (safe(short_commit(commit))) } "), run "
+            @match &changes.page { Some(page) => { a href=(page) { (run) } } None => { code { (run) } } }
+            " of " (time(*started)) " " (badge_of(outcome))
         }
         @for target in &changes.targets {
             h3 { (safe(&target.target.to_string())) }
